@@ -1,0 +1,64 @@
+import type { CertificateName } from "./certificates.ts";
+import type { RegionContext } from "./context.ts";
+
+/** Names of the Services of a region. Plain constants and not outputs of the Services: a Service and the pods behind it
+ *  may then come up in any order, and none waits for the other. */
+export const SERVICES = {
+  edge: "edge",
+  api: "iam-api",
+  postgresPrimary: "postgresql",
+  postgresReplicas: "postgresql-replicas",
+  postgresAny: "postgresql-any",
+  postgresNodes: "postgresql-nodes",
+  pooler: "pgbouncer",
+  redis: "redis",
+  redisNodes: "redis-nodes",
+} as const;
+
+/** Ports of the services of a region. */
+export const PORTS = { postgres: 5432, patroni: 8008, pooler: 6432, redis: 6379, edgeHttp: 80, edgeHttps: 443 } as const;
+
+type Place = Pick<RegionContext, "region" | "domain" | "clusterDomain">;
+
+/** The StatefulSet of the database. Its pods' names differ from region to region: a standby leader connects with its
+ *  pod's name, and one that is also a name here would be taken for a synchronous standby of this region. */
+export function postgresSetName(region: string): string {
+  return `postgresql-${region}`;
+}
+
+/** The StatefulSet of the cache; region-specific for the same reason. */
+export function redisSetName(region: string): string {
+  return `redis-${region}`;
+}
+
+/** `iam-api-1`: the stable name of an API pod, ordinals from 1 as in §5.1.1. */
+export function apiPodNames(replicas: number): string[] {
+  return Array.from({ length: replicas }, (_, i) => `${SERVICES.api}-${i + 1}`);
+}
+
+/** Name of pod `ordinal` of a StatefulSet under its headless service, fully qualified. */
+export function podHost(set: string, ordinal: number, service: string, namespace: string, clusterDomain: string): string {
+  return `${set}-${ordinal}.${service}.${namespace}.svc.${clusterDomain}`;
+}
+
+/** Which names each certificate must be good for; the first is the common name (64 characters at most). */
+export function certificateDnsNames(place: Place, namespace: string): Record<CertificateName, string[]> {
+  const service = (name: string) => [name, `${name}.${namespace}`, `${name}.${namespace}.svc`, `${name}.${namespace}.svc.${place.clusterDomain}`];
+  const pods = (name: string) => `*.${name}.${namespace}.svc.${place.clusterDomain}`;
+  return {
+    edge: [place.domain, `api.${place.domain}`, `api-${place.region}.${place.domain}`],
+    "edge-client": ["edge-client"],
+    api: [...service(SERVICES.api), ...apiPodNames(9), pods(SERVICES.api)],
+    postgres: [
+      ...service(SERVICES.postgresPrimary),
+      ...service(SERVICES.postgresReplicas),
+      ...service(SERVICES.postgresAny),
+      pods(SERVICES.postgresNodes),
+      `postgresql-${place.region}.${place.domain}`,
+      // pg_rewind and the pooler's local load balancer
+      "localhost",
+    ],
+    pooler: service(SERVICES.pooler),
+    redis: [...service(SERVICES.redis), pods(SERVICES.redisNodes), `redis-${place.region}.${place.domain}`, "localhost"],
+  };
+}

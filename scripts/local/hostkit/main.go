@@ -1,0 +1,41 @@
+// Command hostkit holds the small programs an embedded region needs beside Kubernetes. It uses Go's standard library
+// alone, so that a process of it costs a few MiB and the image of the pause container is this one static file.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `hostkit pause                       wait for SIGTERM, reaping children (a pod's sandbox; a region's mount namespace)
+hostkit relay --config FILE         carry connections between the host's loopback and a region's network namespace
+hostkit pki --config FILE           make the certificates that are missing, outdated or changed
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	args := os.Args[1:]
+	if len(args) == 0 {
+		args = []string{"pause"} // as the entry point of the pause image
+	}
+	var err error
+	switch args[0] {
+	case "pause":
+		pause(ctx)
+	case "relay":
+		err = withConfig(args[1:], func(c relayConfig) error { return relay(ctx, c) })
+	case "pki":
+		err = withConfig(args[1:], makePKI)
+	default:
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostkit "+args[0]+":", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,47 @@
+import * as k8s from "@pulumi/kubernetes";
+import { Region } from "../components/region.ts";
+import { loadConfig } from "./load.ts";
+import { peersOf } from "./topology.ts";
+
+const { config, secrets, secretNames, certificatePems } = loadConfig();
+const { cluster } = config;
+
+// The region's own provider; default providers are disabled in Pulumi.yaml, so nothing can reach another cluster.
+const provider = new k8s.Provider(config.region, {
+  enableServerSideApply: true,
+  ...(cluster.context === undefined ? {} : { context: cluster.context }),
+  ...(cluster.kubeconfig === undefined ? {} : { kubeconfig: cluster.kubeconfig }),
+});
+
+const region = new Region(
+  config.region,
+  {
+    context: {
+      region: config.region,
+      clusterDomain: cluster.domain,
+      domain: config.domain,
+      storageClass: cluster.storageClass,
+      multiNode: cluster.multiNode,
+      protect: config.protect,
+      images: config.images,
+    },
+    namespace: cluster.namespace,
+    code: config.regions[config.region]!.code,
+    peers: peersOf(config.regions, config.region),
+    certificates: config.certificates,
+    certificatePems,
+    secrets,
+    secretNames,
+    edge: config.edge,
+    api: config.api,
+    postgres: config.postgres,
+    pooler: config.pooler,
+    redis: config.redis,
+  },
+  { providers: [provider] },
+);
+
+export const namespace = region.namespace;
+export const url = region.url;
+export const postgresHost = region.postgresHost;
+export const redisHost = region.redisHost;
