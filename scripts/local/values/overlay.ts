@@ -1,0 +1,47 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "yaml";
+import type { CertificatePems } from "../../../components/common/certificates.ts";
+import { certificateDnsNames } from "../../../components/common/names.ts";
+import { ROOT } from "../../paths.ts";
+import type { ConfigTree } from "../../render/stack-config.ts";
+import { sharedPasswords } from "./passwords.ts";
+import { LocalPki } from "./pki.ts";
+
+/** Where one region of an instance runs. */
+export interface RegionPlace {
+  readonly region: string;
+  readonly context: string;
+  readonly kubeconfig: string;
+  readonly clusterDomain: string;
+}
+
+/** The committed part of the overlay. */
+export function committedOverlay(): ConfigTree {
+  return parse(readFileSync(join(ROOT, "scripts/local/overlay.yaml"), "utf8")) as ConfigTree;
+}
+
+export interface OverlayOptions {
+  /** Folder (0700) that keeps the instance's certificates and passwords. */
+  readonly stateFolder: string;
+  readonly domain: string;
+  readonly namespace: string;
+}
+
+/** The part of the overlay that only this machine knows: where the cluster is, certificates and shared passwords. It
+ *  holds secrets: it goes to the program and to no file or terminal. */
+export async function machineOverlay(place: RegionPlace, options: OverlayOptions): Promise<ConfigTree> {
+  const pki = new LocalPki(join(options.stateFolder, "pki"));
+  const names = certificateDnsNames({ region: place.region, domain: options.domain, clusterDomain: place.clusterDomain }, options.namespace);
+  const pems: CertificatePems = await pki.certificates(place.region, names);
+  return {
+    cluster: { context: place.context, kubeconfig: place.kubeconfig, domain: place.clusterDomain },
+    certificatePems: pems,
+    secrets: sharedPasswords(join(options.stateFolder, "passwords.json")),
+  };
+}
+
+/** Config of images that were built here, each under the hash of what it was made from. */
+export function imageOverlay(references: Readonly<Record<string, string>>): ConfigTree {
+  return { images: { overrides: { ...references } } };
+}

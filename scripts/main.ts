@@ -1,0 +1,79 @@
+import { Command, CommanderError, Option } from "commander";
+import { parseContexts, parseRegions } from "./arguments.ts";
+
+const program = new Command("iam-ha")
+  .description("Three regions of an IAM platform, on embedded clusters or on your own")
+  .exitOverride()
+  .showHelpAfterError();
+
+const instance = () =>
+  new Option("--instance <name>", "name of the embedded instance, for several on one machine").env("IAM_HA_INSTANCE").default("default");
+
+program
+  .command("start")
+  .description("bring the platform up, doing only what is missing")
+  .option("--regions <names>", "regions to bring up, separated by commas", parseRegions, ["beijing"])
+  .option("--contexts <pairs>", "clusters of your own: region=kubeconfig-context,…; nothing local is touched", parseContexts)
+  .addOption(instance())
+  .action(async (options) => (await import("./commands/start.ts")).start(options));
+
+program
+  .command("stop")
+  .description("end everything that start has started; data stays unless --wipe is given")
+  .option("--regions <names>", "regions to stop, separated by commas; default: all", parseRegions)
+  .option("--wipe", "delete the data too", false)
+  .addOption(instance())
+  .action(async (options) => (await import("./commands/stop.ts")).stop(options));
+
+program
+  .command("status")
+  .description("every part with its role and health; exit status 1 where one is not healthy")
+  .option("--json", "for machines", false)
+  .addOption(instance())
+  .action(async (options) => (await import("./commands/status.ts")).status(options));
+
+program
+  .command("render <region>")
+  .description("the Kubernetes objects of a region as YAML, secrets masked")
+  .option("--embedded", "with the embedded overlay", false)
+  .action(async (region: string, options) => (await import("./commands/render.ts")).render(region, options));
+
+program
+  .command("kubectl <region> [args...]")
+  .description("kubectl for a region of an embedded instance")
+  .allowUnknownOption()
+  .passThroughOptions()
+  .addOption(instance())
+  .action(async (region: string, args: string[], options) => (await import("./commands/kubectl.ts")).kubectl(region, args, options));
+
+program
+  .command("goldens")
+  .description("write the golden renders of all regions anew")
+  .action(async () => (await import("./commands/goldens.ts")).goldens());
+
+program
+  .command("config-table")
+  .description("write docs/config.md from the schema")
+  .option("--check", "only say whether it is up to date", false)
+  .action(async (options) => (await import("./commands/config-table.ts")).configTable(options));
+
+program
+  .command("bench [names...]")
+  .description("benchmarks: nginx, start, preview; all of them when none is named")
+  .action(async (names: string[]) => (await import("./commands/bench.ts")).bench(names));
+
+program
+  .command("test [layers...]")
+  .description("the tests, by layer: check, unit, stacks, images, engines, live; all of them when none is named")
+  .action(async (layers: string[]) => (await import("./commands/test.ts")).test(layers));
+
+program.enablePositionalOptions();
+try {
+  await program.parseAsync(process.argv);
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode);
+  // One sentence for a person; the stack only for whoever asks for it.
+  const text = error instanceof Error ? (process.env["IAM_HA_DEBUG"] ? error.stack : error.message) : String(error);
+  process.stderr.write(`\niam-ha: ${text}\n`);
+  process.exit(process.exitCode ? Number(process.exitCode) : 1);
+}

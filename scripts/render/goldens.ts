@@ -1,0 +1,28 @@
+import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
+import { machineOverlayForShow } from "../local/values/show.ts";
+import { maskedObjects, toYaml } from "./objects.ts";
+import { renderStack } from "./render.ts";
+
+export interface Golden {
+  readonly region: string;
+  readonly embedded: boolean;
+}
+
+/** Each region as it is in production and as the embedded default makes it. */
+export const GOLDENS: readonly Golden[] = Object.keys(DEFAULT_REGIONS).flatMap((region) => [
+  { region, embedded: false },
+  { region, embedded: true },
+]);
+
+export function goldenFile(golden: Golden): string {
+  return `test/stacks/goldens/${golden.region}${golden.embedded ? ".embedded" : ""}.yaml`;
+}
+
+/** What the program renders for a golden, secrets masked. */
+export async function goldenText(golden: Golden): Promise<string> {
+  const { resources } = await renderStack(golden.region, {
+    overlays: golden.embedded ? machineOverlayForShow(golden.region) : [],
+    compute: (type) => (type.startsWith("random:") ? { result: "golden" } : undefined),
+  });
+  return toYaml(maskedObjects(resources));
+}
