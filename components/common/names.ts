@@ -15,6 +15,18 @@ export const SERVICES = {
   redisNodes: "redis-nodes",
 } as const;
 
+/** The components of a region: the value of `app.kubernetes.io/name` (and `/component`) on the objects of each, which is
+ *  what network policies select by. */
+export const COMPONENTS = {
+  edge: "edge",
+  api: "iam-api",
+  postgres: "postgresql",
+  pooler: "pgbouncer",
+  redis: "redis",
+  redisKeeper: "redis-keeper",
+  monitoring: "monitoring",
+} as const;
+
 /** Ports of the services of a region. */
 export const PORTS = { postgres: 5432, patroni: 8008, pooler: 6432, redis: 6379, edgeHttp: 80, edgeHttps: 443 } as const;
 
