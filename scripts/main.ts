@@ -1,5 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { parseContexts, parseRegions } from "./arguments.ts";
+import type { StartOptions } from "./commands/start.ts";
+import type { StopOptions } from "./commands/stop.ts";
 
 const program = new Command("iam-ha")
   .description("Three regions of an IAM platform, on embedded clusters or on your own")
@@ -15,7 +17,7 @@ program
   .option("--regions <names>", "regions to bring up, separated by commas", parseRegions, ["beijing"])
   .option("--contexts <pairs>", "clusters of your own: region=kubeconfig-context,…; nothing local is touched", parseContexts)
   .addOption(instance())
-  .action(async (options) => (await import("./commands/start.ts")).start(options));
+  .action(async (options: StartOptions) => (await import("./commands/start.ts")).start(options));
 
 program
   .command("stop")
@@ -23,20 +25,20 @@ program
   .option("--regions <names>", "regions to stop, separated by commas; default: all", parseRegions)
   .option("--wipe", "delete the data too", false)
   .addOption(instance())
-  .action(async (options) => (await import("./commands/stop.ts")).stop(options));
+  .action(async (options: StopOptions) => (await import("./commands/stop.ts")).stop(options));
 
 program
   .command("status")
   .description("every part with its role and health; exit status 1 where one is not healthy")
   .option("--json", "for machines", false)
   .addOption(instance())
-  .action(async (options) => (await import("./commands/status.ts")).status(options));
+  .action(async (options: { json: boolean; instance: string }) => (await import("./commands/status.ts")).status(options));
 
 program
   .command("render <region>")
   .description("the Kubernetes objects of a region as YAML, secrets masked")
   .option("--embedded", "with the embedded overlay", false)
-  .action(async (region: string, options) => (await import("./commands/render.ts")).render(region, options));
+  .action(async (region: string, options: { embedded: boolean }) => (await import("./commands/render.ts")).render(region, options));
 
 program
   .command("kubectl <region> [args...]")
@@ -44,7 +46,7 @@ program
   .allowUnknownOption()
   .passThroughOptions()
   .addOption(instance())
-  .action(async (region: string, args: string[], options) => (await import("./commands/kubectl.ts")).kubectl(region, args, options));
+  .action(async (region: string, args: string[], options: { instance: string }) => (await import("./commands/kubectl.ts")).kubectl(region, args, options));
 
 program
   .command("goldens")
@@ -55,7 +57,7 @@ program
   .command("config-table")
   .description("write docs/config.md from the schema")
   .option("--check", "only say whether it is up to date", false)
-  .action(async (options) => (await import("./commands/config-table.ts")).configTable(options));
+  .action(async (options: { check: boolean }) => (await import("./commands/config-table.ts")).configTable(options));
 
 program
   .command("bench [names...]")

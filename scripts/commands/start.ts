@@ -1,0 +1,61 @@
+import { Listr, type ListrTask } from "listr2";
+import { contextStep } from "../start/contexts.ts";
+import type { StartContext } from "../start/context.ts";
+import { embeddedSteps } from "../start/embedded.ts";
+import { platformSteps } from "../start/platform.ts";
+import { printSummary } from "../start/summary.ts";
+import { saveTimings } from "../start/timings.ts";
+
+export interface StartOptions {
+  readonly regions: string[];
+  readonly contexts?: Record<string, string>;
+  readonly instance: string;
+}
+
+/** Brings the platform up and says where it is. Does only what is missing; may be interrupted at any point and goes on
+ *  at the next start. */
+export async function start(options: StartOptions): Promise<void> {
+  const context = await bringUp(options);
+  await printSummary(context);
+}
+
+/** The steps of a start, without the closing words. */
+export async function bringUp(options: StartOptions): Promise<StartContext> {
+  const abort = new AbortController();
+  const interrupted = () => abort.abort(new Error("interrupted; the next start goes on from here, `npm stop` ends what is running"));
+  process.on("SIGINT", interrupted).on("SIGTERM", interrupted);
+  try {
+    const context: StartContext = { instance: options.instance, signal: abort.signal, started: Date.now(), images: [], places: [], timings: {} };
+    const tasks = [...(options.contexts ? [contextStep(options.contexts)] : embeddedSteps(options.regions)), ...platformSteps()];
+    await new Listr<StartContext>(tasks.map(timed), {
+      renderer: "default",
+      fallbackRenderer: "verbose",
+      rendererOptions: { timer: TIMER },
+      fallbackRendererOptions: { timer: TIMER, logTitleChange: true },
+      registerSignalListeners: false,
+    }).run(context);
+    saveTimings(context);
+    return context;
+  } finally {
+    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+  }
+}
+
+const TIMER = {
+  condition: true,
+  field: (milliseconds: number) => `${(milliseconds / 1000).toFixed(1)} s`,
+  format: () => (text?: string) => text ?? "",
+};
+
+/** Notes how long a step took: `npm run bench` reads it. */
+function timed(step: ListrTask<StartContext>): ListrTask<StartContext> {
+  return {
+    ...step,
+    task: async (context, task) => {
+      const begun = Date.now();
+      context.signal.throwIfAborted();
+      await step.task(context, task);
+      context.timings[String(step.title)] = Date.now() - begun;
+    },
+  };
+}

@@ -1,0 +1,16 @@
+import type { DeployedRegion } from "../deployment.ts";
+import type { BuiltImage } from "../images/index.ts";
+
+/** What the steps of a start hand on to each other. */
+export interface StartContext {
+  readonly instance: string;
+  readonly signal: AbortSignal;
+  /** When the start began, in milliseconds since the epoch. */
+  readonly started: number;
+  /** Images that were built here; empty with clusters of the user's own. */
+  images: readonly BuiltImage[];
+  /** The regions, once their clusters can be reached. */
+  places: readonly DeployedRegion[];
+  /** How long each step took, in milliseconds. */
+  readonly timings: Record<string, number>;
+}

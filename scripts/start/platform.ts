@@ -1,0 +1,91 @@
+import type { ListrTask } from "listr2";
+import { setTimeout as sleep } from "node:timers/promises";
+import { regionRows } from "../commands/status.ts";
+import { recordRegions, type DeployedRegion } from "../deployment.ts";
+import { applyObjects } from "../render/apply.ts";
+import { kubernetesObjects } from "../render/objects.ts";
+import { RandomState } from "../render/random-state.ts";
+import { renderStack } from "../render/render.ts";
+import type { ConfigTree } from "../render/stack-config.ts";
+import { committedOverlay, imageOverlay, machineOverlay } from "../local/values/overlay.ts";
+import { accessTo } from "./access.ts";
+import type { StartContext } from "./context.ts";
+import { instanceFolder, randomFile } from "./folders.ts";
+import { login } from "./login.ts";
+import { bar } from "./progress.ts";
+import { findPulumi, pulumiUp } from "./pulumi.ts";
+
+/** A region that is not healthy after this time is an error; the first start of a database on a slow disk takes minutes. */
+const HEALTHY_LIMIT_MS = 10 * 60_000;
+
+/** Steps that bring the platform up in clusters that can be reached. */
+export function platformSteps(): ListrTask<StartContext>[] {
+  return [
+    {
+      title: "Apply the program",
+      task: async (context, task) => {
+        const pulumi = await findPulumi();
+        task.title = pulumi ? `Apply the program (pulumi ${pulumi.version} is on PATH: pulumi up, local state)` : "Apply the program (no pulumi on PATH: rendered, then kubectl apply --server-side)";
+        for (const place of context.places) {
+          const overlays = await overlaysFor(context, place);
+          const onLine = (line: string) => (task.output = `${place.region}: ${line}`);
+          if (pulumi) await pulumiUp(pulumi, place, overlays, { folder: instanceFolder(context.instance), signal: context.signal, onLine });
+          else await renderAndApply(context, place, overlays, onLine);
+        }
+        recordRegions(context.instance, context.places);
+      },
+    },
+    {
+      title: "Wait until every part is healthy",
+      task: async (context, task) => {
+        await Promise.all(context.places.map((place) => waitHealthy(place, context.signal, (text) => (task.output = text))));
+      },
+    },
+    {
+      title: "Log in through https",
+      task: async (context, task) => {
+        for (const place of context.places) {
+          if (!place.edge) {
+            task.skip("the edge of a cluster of your own is reached through its load balancer");
+            continue;
+          }
+          const answer = await login(place, context.instance, context.signal);
+          task.output = `${place.region}: ${answer.user} is logged in, the read was served by a ${answer.readFrom}`;
+        }
+      },
+      rendererOptions: { persistentOutput: true },
+    },
+  ];
+}
+
+async function overlaysFor(context: StartContext, place: DeployedRegion): Promise<ConfigTree[]> {
+  const machine = await machineOverlay(place, { stateFolder: instanceFolder(context.instance), domain: "iam.example.com", namespace: place.namespace });
+  const images = imageOverlay(Object.fromEntries(context.images.map(({ name, ref }) => [name, ref])));
+  if (place.embedded) return [committedOverlay(), machine, images];
+  // Sizes and certificates as on the embedded default; storage and images are the cluster's own.
+  const { cluster: _cluster, images: _images, ...rest } = committedOverlay();
+  return [rest, machine];
+}
+
+async function renderAndApply(context: StartContext, place: DeployedRegion, overlays: ConfigTree[], onLine: (line: string) => void): Promise<void> {
+  const random = new RandomState(randomFile(context.instance, place.region));
+  const { resources } = await renderStack(place.region, { overlays, compute: (type, name, inputs) => random.compute(type, name, inputs) });
+  const objects = kubernetesObjects(resources);
+  onLine(`${objects.length} objects`);
+  const lines = await applyObjects(accessTo(place), objects, { namespace: place.namespace, set: `iam-ha-${place.region}`, signal: context.signal });
+  onLine(`${lines.length} objects applied`);
+}
+
+async function waitHealthy(place: DeployedRegion, signal: AbortSignal, onText: (text: string) => void): Promise<void> {
+  const end = Date.now() + HEALTHY_LIMIT_MS;
+  for (;;) {
+    const rows = await regionRows(place, signal);
+    const healthy = rows.filter((row) => row.healthy).length;
+    if (healthy === rows.length) return;
+    signal.throwIfAborted();
+    const sick = rows.filter((row) => !row.healthy).map((row) => `${row.pod || row.part} (${row.detail})`);
+    if (Date.now() > end) throw new Error(`${place.region} is not healthy after ${HEALTHY_LIMIT_MS / 60_000} min: ${sick.join("; ")}`);
+    onText(`${bar(healthy / rows.length)} ${place.region}: waiting for ${sick[0]}${sick.length > 1 ? ` and ${sick.length - 1} more` : ""}`);
+    await sleep(1000, undefined, { signal });
+  }
+}

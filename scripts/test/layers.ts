@@ -1,0 +1,23 @@
+/** One layer of the tests: a set of mocha files, and what must be there before them. */
+export interface Layer {
+  readonly name: string;
+  readonly what: string;
+  /** Folder of its files. */
+  readonly folder: string;
+  /** Time-out of one test in milliseconds; machines are slow and shared. */
+  readonly timeoutMs: number;
+  /** What the layer's run is given at most. */
+  readonly limitMs: number;
+  readonly needs: "nothing" | "engines" | "images" | "region";
+}
+
+const MINUTE = 60_000;
+
+/** In the order in which they run: the quick ones first, so that a mistake shows early. */
+export const LAYERS: readonly Layer[] = [
+  { name: "unit", what: "pure parts and their properties", folder: "test/unit", timeoutMs: 20_000, limitMs: 5 * MINUTE, needs: "nothing" },
+  { name: "stacks", what: "components and the whole program under mocks, goldens", folder: "test/stacks", timeoutMs: 30_000, limitMs: 5 * MINUTE, needs: "nothing" },
+  { name: "engines", what: "real NGINX, PgBouncer, HAProxy, PostgreSQL and Redis on loopback", folder: "test/engines", timeoutMs: 60_000, limitMs: 10 * MINUTE, needs: "engines" },
+  { name: "images", what: "what the images hold", folder: "test/images", timeoutMs: 60_000, limitMs: 15 * MINUTE, needs: "images" },
+  { name: "live", what: "a running region on an embedded cluster", folder: "test/live", timeoutMs: 120_000, limitMs: 20 * MINUTE, needs: "region" },
+];
