@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+import { ROOT } from "../../../scripts/paths.ts";
+import { readStackConfig } from "../../../scripts/render/stack-config.ts";
+import { ConfigError, parseConfig, SECRET_KEYS, stackKeys } from "../../../stacks/config.ts";
+import { DEFAULT_REGIONS, peersOf } from "../../../stacks/topology.ts";
+
+interface Declared {
+  type?: string;
+  description?: string;
+  default?: unknown;
+  secret?: boolean;
+}
+
+const project = parse(readFileSync(join(ROOT, "Pulumi.yaml"), "utf8")) as { config: Record<string, Declared> };
+const declared = Object.fromEntries(Object.entries(project.config).filter(([key]) => key.startsWith("iam-ha:")));
+
+/** Config of one stack as its files give it, decoded. */
+function rawConfig(stack: string): Record<string, unknown> {
+  const { config } = readStackConfig(stack);
+  return Object.fromEntries(
+    Object.entries(config).map(([key, text]) => {
+      const type = declared[key]?.type;
+      return [key.replace("iam-ha:", ""), type === "string" ? text : (JSON.parse(text) as unknown)];
+    }),
+  );
+}
+
+function problemsOf(raw: Record<string, unknown>): readonly string[] {
+  try {
+    parseConfig(raw);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.problems;
+  }
+  return [];
+}
+
+describe("Pulumi.yaml and the schema", () => {
+  it("declare the same keys in the same order", () => {
+    assert.deepEqual(
+      Object.keys(declared),
+      Object.keys(stackKeys).map((key) => `iam-ha:${key}`),
+    );
+  });
+
+  for (const [key, schema] of Object.entries(stackKeys)) {
+    it(`agree on ${key}: type, description, default, secrecy`, () => {
+      const entry = declared[`iam-ha:${key}`];
+      assert.ok(entry);
+      const json = z.toJSONSchema(schema as z.ZodType, { io: "input", unrepresentable: "any" });
+      assert.equal(entry.type, json.type);
+      assert.ok(json.description?.startsWith(entry.description ?? "?"), `${key}: "${entry.description}" against "${json.description}"`);
+      assert.equal(entry.secret ?? false, (SECRET_KEYS as readonly string[]).includes(key));
+      if (entry.default === undefined) assert.ok(!(schema as z.ZodType).safeParse(undefined).success, `${key} has a default in the schema alone`);
+      // A default of Pulumi.yaml means the same as none at all.
+      else assert.deepEqual((schema as z.ZodType).parse(entry.default), (schema as z.ZodType).parse(undefined));
+    });
+  }
+
+  it("disable default providers", () => {
+    assert.deepEqual((project.config["pulumi:disable-default-providers"] as { value: unknown }).value, ["*"]);
+  });
+});
+
+describe("the stacks' files", () => {
+  for (const region of Object.keys(DEFAULT_REGIONS)) {
+    it(`Pulumi.${region}.yaml is valid and is the stack of ${region}`, () => {
+      assert.equal(parseConfig(rawConfig(region)).region, region);
+    });
+  }
+
+  it("make regions that differ in nothing but their own place", () => {
+    const [first, ...others] = Object.keys(DEFAULT_REGIONS).map((region) => {
+      const { region: _region, cluster, ...rest } = parseConfig(rawConfig(region));
+      return { ...rest, cluster: { ...cluster, context: "" } };
+    });
+    for (const other of others) assert.deepEqual(other, first);
+  });
+});
+
+describe("bad config", () => {
+  const good = () => rawConfig("beijing");
+
+  it("is told with its path, what was found and what is allowed, all of it at once", () => {
+    const problems = problemsOf({
+      ...good(),
+      region: "tokyo",
+      domain: "not a name",
+      postgres: { timings: { ttlSeconds: 5 } },
+      redis: { nodeTimeoutMillis: "fast" },
+    });
+    const text = problems.join("\n");
+    assert.match(text, /iam-ha:domain: found "not a name"; must be a DNS name/);
+    assert.match(text, /iam-ha:postgres\.timings\.ttlSeconds: found 5; /);
+    assert.match(text, /iam-ha:redis\.nodeTimeoutMillis: found "fast"; expected /);
+  });
+
+  it("names a region that the topology does not have", () => {
+    assert.deepEqual(problemsOf({ ...good(), region: "tokyo" }), [
+      'iam-ha:region: found "tokyo"; must be one of beijing, shanghai, shenzhen',
+    ]);
+  });
+
+  it("names unknown keys, at the top and below", () => {
+    const text = problemsOf({ ...good(), postgress: {}, cluster: { contxt: "x" } }).join("\n");
+    assert.match(text, /iam-ha:postgress: unknown key/);
+    assert.match(text, /iam-ha:cluster\.contxt: unknown key/);
+  });
+
+  it("never shows a secret that is wrong", () => {
+    const text = problemsOf({ ...good(), secrets: { redis: "short!secret" } }).join("\n");
+    assert.match(text, /iam-ha:secrets\.redis: found a value that is not shown; must be/);
+    assert.doesNotMatch(text, /short!secret/);
+  });
+
+  it("wants exactly one active region", () => {
+    const regions = { ...DEFAULT_REGIONS, shanghai: { ...DEFAULT_REGIONS["shanghai"]!, role: "active" } };
+    assert.match(problemsOf({ ...good(), regions }).join("\n"), /iam-ha:regions: .*exactly one region must have the role active, found 2/);
+  });
+
+  it("wants pools that fit the server's connections", () => {
+    const text = problemsOf({ ...good(), pooler: { replicas: 3, write: { max: 60 }, read: { max: 60 } } }).join("\n");
+    assert.match(text, /iam-ha:pooler: .*may open \d+ connections/);
+  });
+
+  it("wants the PEMs of inline certificates", () => {
+    const text = problemsOf({ ...good(), certificates: { edge: { source: "inline" } } }).join("\n");
+    assert.match(text, /iam-ha:certificatePems\.edge: is needed/);
+  });
+});
+
+describe("the topology", () => {
+  it("lists a region's peers by who takes over first", () => {
+    assert.deepEqual(peersOf(DEFAULT_REGIONS, "beijing"), ["shanghai", "shenzhen"]);
+    assert.deepEqual(peersOf(DEFAULT_REGIONS, "shanghai"), ["beijing", "shenzhen"]);
+  });
+});
