@@ -1,0 +1,64 @@
+import { block, comment, d, type Node } from "./syntax.ts";
+
+/** An error that NGINX answers by itself. Errors of the API pass through as they are. */
+export interface EdgeError {
+  readonly status: number;
+  /** What a program may rely on. */
+  readonly code: string;
+  /** What a person reads. */
+  readonly message: string;
+  /** NGINX's statuses that end here, when it is not `status` alone. */
+  readonly from?: readonly number[];
+}
+
+export const EDGE_ERRORS: readonly EdgeError[] = [
+  // 495 to 497 are NGINX's own: a client certificate that is wrong or missing, plain HTTP on the port of HTTPS.
+  { status: 400, code: "bad_request", message: "The request could not be understood.", from: [400, 495, 496, 497] },
+  { status: 403, code: "forbidden", message: "Access is not allowed." },
+  { status: 404, code: "not_found", message: "There is nothing under this path." },
+  { status: 405, code: "method_not_allowed", message: "This method is not allowed." },
+  { status: 408, code: "request_timeout", message: "The request took too long to arrive." },
+  { status: 411, code: "length_required", message: "The request must say how long its body is." },
+  { status: 413, code: "payload_too_large", message: "The request's body is too large." },
+  { status: 414, code: "uri_too_long", message: "The request's address is too long." },
+  { status: 416, code: "range_not_satisfiable", message: "The range that was asked for does not exist." },
+  { status: 421, code: "unknown_host", message: "This host name is not served here." },
+  { status: 429, code: "too_many_requests", message: "Too many requests; wait before the next one." },
+  { status: 431, code: "headers_too_large", message: "The request's header is too large.", from: [494] },
+  { status: 500, code: "internal_error", message: "The request could not be handled." },
+  { status: 501, code: "not_implemented", message: "The request asks for what is not offered." },
+  { status: 502, code: "bad_gateway", message: "The service did not answer properly." },
+  { status: 503, code: "unavailable", message: "The service is not available; try again." },
+  { status: 504, code: "gateway_timeout", message: "The service did not answer in time." },
+];
+
+/** `error_page` lines and what they lead to: a JSON body with a code, and all security headers. To be included by every
+ *  server, below which no location has an `error_page` of its own (that would drop all of these).
+ *  @param requestId variable that holds the request's id */
+export function errorPages(headersFile: string, retryAfterSeconds: number, requestId: string): Node[] {
+  const pages = EDGE_ERRORS.flatMap((error) =>
+    (error.from ?? [error.status]).map((from) =>
+      from === error.status ? d("error_page", from, name(error)) : d("error_page", from, `=${error.status}`, name(error)),
+    ),
+  );
+  const locations = EDGE_ERRORS.map((error) =>
+    block("location", [name(error)], [
+      d("include", headersFile),
+      // A cache in between must not keep what may be over in a second.
+      d("add_header", "Cache-Control", "no-store", "always"),
+      ...(error.status === 429 ? [d("add_header", "Retry-After", retryAfterSeconds, "always")] : []),
+      d("default_type", "application/json"),
+      d("return", error.status, errorBody(error, requestId)),
+    ]),
+  );
+  return [comment("Errors that NGINX makes itself; what the API answers is never replaced."), ...pages, ...locations];
+}
+
+/** The body of an error, as the API's own errors look. */
+export function errorBody(error: Pick<EdgeError, "code" | "message">, requestId: string): string {
+  return JSON.stringify({ error: { code: error.code, message: error.message, requestId } });
+}
+
+function name(error: EdgeError): string {
+  return `@error_${error.status}`;
+}

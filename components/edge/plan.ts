@@ -1,0 +1,314 @@
+import { errorPages } from "./errors.ts";
+import { servers } from "./servers.ts";
+import { workerProcesses, type EdgeSettings } from "./settings.ts";
+import { block, comment, d, literal, print, type Node } from "./syntax.ts";
+
+/** Where the image and the pod have things. */
+export const PATHS = {
+  config: "/etc/nginx/conf",
+  main: "/etc/nginx/conf/nginx.conf",
+  tls: "/etc/nginx/tls",
+  clientTls: "/etc/nginx/client-tls",
+  /** For whoever takes over the choice of API pods at run time; watched, so that what is put there is reloaded. */
+  upstreams: "/etc/nginx/upstreams",
+  run: "/run/nginx",
+  cache: "/var/cache/nginx",
+} as const;
+
+/** Ports of the pod; above 1023, as NGINX does not run as root. */
+export interface EdgePorts {
+  readonly http: number;
+  readonly https: number;
+  /** stub_status, on the pod's loopback only: for an exporter beside NGINX. */
+  readonly status: number;
+  /** /health in plain HTTP and never with a PROXY header: for the kubelet's probes. */
+  readonly health: number;
+}
+export const EDGE_PORTS: EdgePorts = { http: 8080, https: 8443, status: 8081, health: 8082 };
+
+/** The API pods behind the edge. */
+export interface EdgeUpstream {
+  /** Host names or addresses, one per API pod. NGINX resolves them once, when it reads its configuration: each must be
+   *  the stable address of its pod (a Service of its own), and must exist before. */
+  readonly servers: readonly string[];
+  readonly port: number;
+  /** Whether the API speaks HTTPS and asks for the edge's client certificate. */
+  readonly tls: boolean;
+  /** Name for which the API's certificate must be good; only with `tls`. */
+  readonly tlsName: string;
+}
+
+export interface EdgePlan {
+  readonly settings: EdgeSettings;
+  readonly region: string;
+  readonly domain: string;
+  readonly upstream: EdgeUpstream;
+  /** Default: `EDGE_PORTS`. */
+  readonly ports?: EdgePorts;
+}
+
+/** Files of the configuration; `tree` for those who look at directives, `text` for NGINX. */
+export type EdgeFiles = Record<string, readonly Node[]>;
+
+export const UPSTREAM = "iam_api";
+
+/** Every host name that the edge answers to: the platform's, the API's, and the API's of this region; then those added. */
+export function serverNames(plan: Pick<EdgePlan, "domain" | "region" | "settings">): string[] {
+  const own = [plan.domain, `api.${plan.domain}`, `api-${plan.region}.${plan.domain}`];
+  return [...new Set([...own, ...plan.settings.serverNames])];
+}
+
+/** The variable that holds a request's id. A client's own id is taken over only from a trusted proxy. */
+export function requestIdVariable(settings: EdgeSettings): string {
+  return settings.clientAddress.mode === "x-forwarded-for" ? "$edge_request_id" : "$request_id";
+}
+
+/** The configuration as text, by file name. */
+export function edgeConfig(plan: EdgePlan): Record<string, string> {
+  return Object.fromEntries(Object.entries(edgeTree(plan)).map(([file, nodes]) => [file, print(nodes)]));
+}
+
+/** The configuration as directives, by file name. */
+export function edgeTree(plan: EdgePlan): EdgeFiles {
+  const { settings } = plan;
+  const requestId = requestIdVariable(settings);
+  const { retryAfterSeconds } = settings.limits;
+  return {
+    "nginx.conf": main(plan),
+    "upstream.conf": upstream(plan),
+    "servers.conf": servers(plan, plan.ports ?? EDGE_PORTS, serverNames(plan)),
+    "proxy.conf": proxy(plan, requestId),
+    "headers-http.conf": headers(settings, requestId),
+    "headers-https.conf": [...headers(settings, requestId), hsts(settings)],
+    "errors-http.conf": errorPages("headers-http.conf", retryAfterSeconds, requestId),
+    "errors-https.conf": errorPages("headers-https.conf", retryAfterSeconds, requestId),
+  };
+}
+
+/** Statuses whose responses may be kept: 200, 206 and 304, also as the last one of "502, 200". */
+const KEPT = "~(^|[ ,:])(200|206|304)$";
+
+function main(plan: EdgePlan): Node[] {
+  const { settings } = plan;
+  const { connections } = settings.workers;
+  return [
+    comment("Made from the stack's configuration (iam-ha:edge); changes belong there."),
+    d("worker_processes", workerProcesses(settings)),
+    // A connection takes a descriptor, and so may its temporary file.
+    d("worker_rlimit_nofile", connections * 2 + 512),
+    d("worker_shutdown_timeout", `${settings.drainSeconds}s`),
+    d("pid", `${PATHS.run}/nginx.pid`),
+    d("error_log", "/dev/stderr", settings.log.level),
+    block("events", [], [d("worker_connections", connections), d("multi_accept", "on")]),
+    block("http", [], [
+      ...basics(settings),
+      ...clientAddress(settings),
+      ...logging(settings),
+      ...compression(settings),
+      ...tls(settings),
+      ...limits(settings),
+      comment("Only what the API really sent may be kept by clients, not an error. After a retry the last status counts."),
+      block("map", ["$upstream_status", "$static_expires"], [d("default", "off"), d(KEPT, `${settings.staticMaxAgeSeconds}s`)]),
+      block("map", ["$upstream_status", "$static_cache_control"], [d("default", ""), d(KEPT, "public, immutable")]),
+      d("include", "upstream.conf"),
+      d("include", "servers.conf"),
+    ]),
+  ];
+}
+
+function basics(settings: EdgeSettings): Node[] {
+  return [
+    comment("NGINX serves no files: a type never follows from a path's ending, not even an error's."),
+    block("types", [], []),
+    d("default_type", "application/octet-stream"),
+    d("server_tokens", "off"),
+    d("sendfile", "on"),
+    d("tcp_nopush", "on"),
+    d("tcp_nodelay", "on"),
+    d("keepalive_timeout", `${settings.keepaliveSeconds}s`),
+    d("client_max_body_size", `${settings.maxBodyMegabytes}m`),
+    d("client_header_timeout", `${settings.clientTimeoutSeconds}s`),
+    d("client_body_timeout", `${settings.clientTimeoutSeconds}s`),
+    d("send_timeout", `${settings.clientTimeoutSeconds}s`),
+    d("reset_timedout_connection", "on"),
+    comment("Redirects that NGINX makes itself name no host and no port: the pod's are not the client's."),
+    d("absolute_redirect", "off"),
+    comment("Names of up to 253 characters."),
+    d("server_names_hash_bucket_size", 512),
+    d("server_names_hash_max_size", 1024),
+    comment("The root file system is read-only."),
+    ...["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => d(`${kind}_temp_path`, `${PATHS.cache}/${kind}`)),
+  ];
+}
+
+/** Sets $remote_addr, which limits, logs and the API see, to the client's address. */
+function clientAddress(settings: EdgeSettings): Node[] {
+  const { mode, trusted } = settings.clientAddress;
+  if (mode === "direct") return [];
+  const from = trusted.map((network) => d("set_real_ip_from", network));
+  if (mode === "proxy-protocol") return [...from, d("real_ip_header", "proxy_protocol")];
+  return [
+    ...from,
+    d("real_ip_header", "X-Forwarded-For"),
+    d("real_ip_recursive", "on"),
+    block("geo", ["$realip_remote_addr", "$edge_from_proxy"], [d("default", 0), ...trusted.map((network) => d(network, 1))]),
+    block("map", ["$edge_from_proxy:$http_x_request_id", "$edge_request_id"], [
+      d("default", "$request_id"),
+      d("~^1:(?<given_request_id>[A-Za-z0-9_-]{8,64})$", "$given_request_id"),
+    ]),
+  ];
+}
+
+/** What each log line tells; the design's fields, and the request's id. */
+const LOG_JSON = {
+  time: "$time_iso8601",
+  remote_addr: "$remote_addr",
+  request_id: "$request_id",
+  host: "$host",
+  request: "$request",
+  status: "$status",
+  body_bytes_sent: "$body_bytes_sent",
+  referer: "$http_referer",
+  user_agent: "$http_user_agent",
+  rt: "$request_time",
+  uct: "$upstream_connect_time",
+  uht: "$upstream_header_time",
+  urt: "$upstream_response_time",
+  upstream: "$upstream_addr",
+};
+
+function logging(settings: EdgeSettings): Node[] {
+  const requestId = requestIdVariable(settings);
+  const format =
+    settings.log.format === "json"
+      ? d("log_format", "main", "escape=json", JSON.stringify({ ...LOG_JSON, request_id: requestId }))
+      : d(
+          "log_format",
+          "main",
+          `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" ` +
+            `"$http_x_forwarded_for" rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" ` +
+            `urt="$upstream_response_time" rid=${requestId}`,
+        );
+  return [format, comment("Written in blocks: one write per line costs more than the line."), d("access_log", "/dev/stdout", "main", "buffer=32k", "flush=1s")];
+}
+
+function compression(settings: EdgeSettings): Node[] {
+  const { level, minBytes } = settings.gzip;
+  if (level === 0) return [d("gzip", "off")];
+  return [
+    d("gzip", "on"),
+    d("gzip_vary", "on"),
+    d("gzip_proxied", "any"),
+    d("gzip_min_length", minBytes),
+    d("gzip_comp_level", level),
+    // text/html is always among them.
+    d(
+      "gzip_types",
+      ...["text/plain", "text/css", "text/xml", "text/javascript", "application/json", "application/javascript"],
+      ...["application/xml+rss", "application/rss+xml", "application/atom+xml", "image/svg+xml"],
+    ),
+  ];
+}
+
+/** Forward secrecy and authenticated encryption only, for keys of either kind. TLS 1.3 has its own list. */
+const CIPHERS = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].flatMap((c) => [`ECDHE-ECDSA-${c}`, `ECDHE-RSA-${c}`]);
+
+function tls(settings: EdgeSettings): Node[] {
+  return [
+    d("ssl_certificate", `${PATHS.tls}/tls.crt`),
+    d("ssl_certificate_key", `${PATHS.tls}/tls.key`),
+    d("ssl_protocols", ...settings.tls.protocols),
+    d("ssl_ciphers", CIPHERS.join(":")),
+    d("ssl_prefer_server_ciphers", "off"),
+    d("ssl_session_cache", "shared:TLS:10m"),
+    d("ssl_session_timeout", `${settings.tls.sessionTimeoutSeconds}s`),
+    comment("A ticket's key would outlive forward secrecy: NGINX changes it at a restart only."),
+    d("ssl_session_tickets", "off"),
+  ];
+}
+
+function limits(settings: EdgeSettings): Node[] {
+  const { api, login, zoneMegabytes } = settings.limits;
+  const zone = (name: string, rate: number) => d("limit_req_zone", "$binary_remote_addr", `zone=${name}:${zoneMegabytes}m`, `rate=${rate}r/s`);
+  // A flood is seen in the access log; each line of it in the error log too would only help the flood.
+  return [zone("api", api.ratePerSecond), zone("login", login.ratePerSecond), d("limit_req_status", 429), d("limit_req_log_level", "info")];
+}
+
+/** In a file of its own: a sidecar that follows the API's health may put its own in its place. */
+function upstream({ settings, upstream: to }: EdgePlan): Node[] {
+  const { maxFails, failTimeoutSeconds, keepalive, keepaliveIdleSeconds } = settings.upstream;
+  return [
+    block("upstream", [UPSTREAM], [
+      // Counts are shared by the workers; without it each would have to find a dead pod for itself.
+      d("zone", UPSTREAM, "256k"),
+      d("least_conn"),
+      ...to.servers.map((host) => d("server", `${literal(host)}:${to.port}`, `max_fails=${maxFails}`, `fail_timeout=${failTimeoutSeconds}s`)),
+      d("keepalive", keepalive),
+      d("keepalive_timeout", `${keepaliveIdleSeconds}s`),
+    ]),
+  ];
+}
+
+/** What all locations that pass requests on have in common. */
+function proxy({ settings, upstream: to }: EdgePlan, requestId: string): Node[] {
+  const { connectTimeoutSeconds, sendTimeoutSeconds, readTimeoutSeconds, bufferKilobytes, buffers } = settings.upstream;
+  return [
+    d("proxy_pass", `${to.tls ? "https" : "http"}://${UPSTREAM}`),
+    comment("Without these two, NGINX speaks HTTP/1.0 and closes each connection: keepalive would do nothing."),
+    d("proxy_http_version", "1.1"),
+    d("proxy_set_header", "Connection", ""),
+    comment("What a client says of itself in these is dropped, not passed on."),
+    d("proxy_set_header", "Host", "$host"),
+    d("proxy_set_header", "X-Real-IP", "$remote_addr"),
+    d("proxy_set_header", "X-Forwarded-For", "$remote_addr"),
+    d("proxy_set_header", "X-Forwarded-Proto", "$scheme"),
+    d("proxy_set_header", "X-Forwarded-Host", "$host"),
+    d("proxy_set_header", "X-Forwarded-Port", "443"),
+    d("proxy_set_header", "Forwarded", ""),
+    d("proxy_set_header", "X-Request-ID", requestId),
+    comment("Set by the edge: once, and not twice."),
+    ...[...Object.keys(settings.securityHeaders), "Strict-Transport-Security", "X-Request-ID"].map((name) => d("proxy_hide_header", name)),
+    d("proxy_connect_timeout", `${connectTimeoutSeconds}s`),
+    d("proxy_send_timeout", `${sendTimeoutSeconds}s`),
+    d("proxy_read_timeout", `${readTimeoutSeconds}s`),
+    d("proxy_buffering", "on"),
+    d("proxy_buffer_size", `${bufferKilobytes}k`),
+    d("proxy_buffers", buffers, `${bufferKilobytes}k`),
+    d("proxy_max_temp_file_size", "64m"),
+    comment("The next pod is tried when one cannot be reached or breaks off, and never again for a request that may have"),
+    comment("had an effect (POST, PATCH). An answer of the API, even 503, is an answer: it is passed on."),
+    d("proxy_next_upstream", "error", "timeout"),
+    d("proxy_next_upstream_tries", to.servers.length),
+    d("proxy_next_upstream_timeout", `${connectTimeoutSeconds * to.servers.length}s`),
+    d("proxy_intercept_errors", "off"),
+    ...(to.tls ? proxyTls(to) : []),
+  ];
+}
+
+function proxyTls(to: EdgeUpstream): Node[] {
+  return [
+    d("proxy_ssl_protocols", "TLSv1.2", "TLSv1.3"),
+    d("proxy_ssl_verify", "on"),
+    d("proxy_ssl_verify_depth", 2),
+    d("proxy_ssl_trusted_certificate", `${PATHS.clientTls}/ca.crt`),
+    comment("One name for all pods, so that a TLS session of one upstream connection can be resumed by the next."),
+    d("proxy_ssl_name", literal(to.tlsName)),
+    d("proxy_ssl_server_name", "on"),
+    d("proxy_ssl_session_reuse", "on"),
+    d("proxy_ssl_certificate", `${PATHS.clientTls}/tls.crt`),
+    d("proxy_ssl_certificate_key", `${PATHS.clientTls}/tls.key`),
+  ];
+}
+
+/** NGINX drops the inherited headers wherever a block adds one: so whoever adds one includes these. */
+function headers(settings: EdgeSettings, requestId: string): Node[] {
+  return [
+    ...Object.entries(settings.securityHeaders).map(([name, value]) => d("add_header", name, literal(value), "always")),
+    d("add_header", "X-Request-ID", requestId, "always"),
+  ];
+}
+
+/** Over HTTPS only: in a plain response it means nothing, and must not be there (RFC 6797, 7.2). */
+function hsts({ tls: { hstsSeconds, hstsIncludeSubDomains } }: EdgeSettings): Node {
+  return d("add_header", "Strict-Transport-Security", `max-age=${hstsSeconds}${hstsIncludeSubDomains ? "; includeSubDomains" : ""}`, "always");
+}
