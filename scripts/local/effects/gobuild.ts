@@ -1,0 +1,93 @@
+import { cp, mkdir, readdir, readFile, rename, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { hash, readIfThere, withLock } from "./files.ts";
+import { run } from "./run.ts";
+
+export interface GoModule {
+  /** Name of the program and of its folder in the cache. */
+  readonly name: string;
+  /** Folder with go.mod, go.sum and the sources. */
+  readonly source: string;
+  /** Names under which a program that looks at its own name is linked beside it. Default none. */
+  readonly links?: readonly string[];
+}
+
+export interface BuildOptions {
+  readonly cache: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (detail: string, fraction?: number) => void;
+}
+
+const FLAGS = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"];
+
+/** A first build of Kubernetes takes five minutes with two cores; one on a slow disk and a slow network, much longer. */
+const BUILD_TIMEOUT = 60 * 60_000;
+
+/**
+ * Builds a Go program unless this very one was built before: what counts is the content of its sources and the version
+ * of Go.
+ *
+ * @returns the folder with the program and its links.
+ */
+export async function buildGo(module: GoModule, options: BuildOptions): Promise<string> {
+  const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off" };
+  const goVersion = (await run("go", ["env", "GOVERSION"], { cwd: module.source, env, signal: options.signal })).trim();
+  const folder = await buildFolder(module, options.cache, goVersion);
+  // The folder gets its name only when all is in it, so its being there is enough.
+  if ((await readIfThere(join(folder, "complete"))) !== undefined) return folder;
+  await withLock(
+    `${folder}.lock`,
+    {
+      signal: options.signal,
+      timeout: BUILD_TIMEOUT,
+      onWait: () => options.onProgress?.(`waiting for another build of ${module.name}`),
+    },
+    async () => {
+      if ((await readIfThere(join(folder, "complete"))) !== undefined) return;
+      const temporary = `${folder}.new`;
+      await rm(temporary, { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true });
+      await mkdir(temporary, { recursive: true });
+      await compile(module, join(temporary, module.name), env, options);
+      for (const link of module.links ?? []) await symlink(module.name, join(temporary, link));
+      await cp(join(module.source, "go.mod"), join(temporary, "complete"));
+      await rename(temporary, folder);
+    },
+  );
+  options.onProgress?.(`${module.name}: built`, 1);
+  return folder;
+}
+
+/** Whether the build is in the cache. */
+export async function isBuilt(module: GoModule, cache: string, goVersion: string): Promise<boolean> {
+  return (await readIfThere(join(await buildFolder(module, cache, goVersion), "complete"))) !== undefined;
+}
+
+async function buildFolder(module: GoModule, cache: string, goVersion: string): Promise<string> {
+  const key = hash(goVersion, FLAGS.join("\0"), (module.links ?? []).join("\0"), ...(await sources(module.source)));
+  return join(cache, "go", `${module.name}-${key.slice(0, 12)}`);
+}
+
+async function compile(module: GoModule, output: string, env: NodeJS.ProcessEnv, options: BuildOptions): Promise<void> {
+  const go = (args: readonly string[], onLine?: (line: string) => void) =>
+    run("go", args, { cwd: module.source, env, signal: options.signal, timeout: BUILD_TIMEOUT, onLine });
+  options.onProgress?.(`${module.name}: getting modules`, 0);
+  const listed = await go(["list", "-deps", "-f", "{{.ImportPath}}", "."], (line) => {
+    if (line.startsWith("go: downloading")) options.onProgress?.(`${module.name}: ${line.slice(4)}`, 0);
+  });
+  const total = listed.trim().split("\n").length;
+  let compiled = 0;
+  // With -v the compiler names each package as it comes to it; those it finds in its own cache it leaves out.
+  await go(["build", "-v", ...FLAGS, "-o", output, "."], (line) => {
+    if (line.startsWith("go: ") || line.includes(" ")) return;
+    compiled += 1;
+    options.onProgress?.(`${module.name}: compiling ${line}`, Math.min(0.99, compiled / total));
+  });
+}
+
+/** Names and contents of the module's files, in a fixed order. */
+async function sources(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((n) => n === "go.mod" || n === "go.sum" || n.endsWith(".go")).sort();
+  const contents = await Promise.all(names.map((n) => readFile(join(folder, n), "utf8")));
+  return names.flatMap((n, i) => [n, contents[i]!]);
+}
