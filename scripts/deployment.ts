@@ -6,6 +6,8 @@ import { writePrivate } from "./private-file.ts";
 
 /** A region that `start` brought up, and where people and tools reach it. */
 export interface DeployedRegion extends RegionPlace {
+  /** The kubectl program to reach it with: our own for an embedded cluster, the one on PATH for the user's. */
+  readonly kubectl: string;
   /** Whether its cluster is an embedded one. */
   readonly embedded: boolean;
   /** Namespace that holds the platform. */
@@ -38,6 +40,7 @@ export function recordRegions(instance: string, regions: readonly DeployedRegion
 
 /** Takes regions out of the record. */
 export function forgetRegions(instance: string, names: readonly string[]): void {
+  if (!existsSync(fileOf(instance))) return;
   save(instance, { regions: loadDeployment(instance).regions.filter(({ region }) => !names.includes(region)) });
 }
 

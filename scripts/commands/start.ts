@@ -27,7 +27,7 @@ export async function bringUp(options: StartOptions): Promise<StartContext> {
   try {
     const context: StartContext = { instance: options.instance, signal: abort.signal, started: Date.now(), images: [], places: [], timings: {} };
     const tasks = [...(options.contexts ? [contextStep(options.contexts)] : embeddedSteps(options.regions)), ...platformSteps()];
-    await new Listr<StartContext>(tasks.map(timed), {
+    await new Listr<StartContext, "default", "verbose">(tasks.map(timed), {
       renderer: "default",
       fallbackRenderer: "verbose",
       rendererOptions: { timer: TIMER },

@@ -1,5 +1,5 @@
 import { loadDeployment, forgetRegions } from "../deployment.ts";
-import { downRegions } from "../local/index.ts";
+import { downRegions, parseRegion } from "../local/index.ts";
 
 export interface StopOptions {
   readonly regions?: string[];
@@ -15,11 +15,11 @@ export async function stop(options: StopOptions): Promise<void> {
   for (const place of foreign) {
     process.stdout.write(`${place.region} runs in your cluster ${place.context} and goes on; \`kubectl delete namespace ${place.namespace}\` there would delete it with its data\n`);
   }
-  await downRegions(options.regions ?? "all", {
+  await downRegions(options.regions?.map(parseRegion) ?? "all", {
     instance: options.instance,
     wipe: options.wipe,
     onProgress: ({ region, detail }) => process.stdout.write(`${region ? `${region}: ` : ""}${detail}\n`),
   });
-  if (!options.wipe) forgetRegions(options.instance, options.regions ?? deployed.map(({ region }) => region));
+  forgetRegions(options.instance, options.regions ?? deployed.map(({ region }) => region));
   process.stdout.write(options.wipe ? "stopped, data deleted\n" : "stopped; data is kept, `npm start` brings it back\n");
 }

@@ -49,7 +49,7 @@ export interface Collected {
 
 /** Runs a Pulumi program without the engine, under Pulumi's own test runtime, and collects what it registers.
  *  @throws whatever the program throws, and an error when it does not end in time */
-export async function collect(program: () => Promise<unknown> | unknown, options: CollectOptions): Promise<Collected> {
+export async function collect(program: () => Promise<unknown>, options: CollectOptions): Promise<Collected> {
   const resources: RegisteredResource[] = [];
   pulumi.runtime.setAllConfig(options.config ?? {}, [...(options.secretKeys ?? [])]);
   await pulumi.runtime.setMocks(
@@ -80,7 +80,7 @@ export async function collect(program: () => Promise<unknown> | unknown, options
 /** The mocks are not told of parents, providers, protection and secrets; the requests to the monitor are. */
 function record(into: RegisteredResource[]): void {
   const monitor = pulumi.runtime.getMonitor() as unknown as {
-    registerResource(req: WireRequest, callback: (error: unknown, response?: WireResponse) => void): Promise<void>;
+    registerResource(req: WireRequest, callback: (error: unknown, response?: WireResponse) => void): unknown;
   };
   const original = monitor.registerResource.bind(monitor);
   monitor.registerResource = (req, callback) =>
@@ -137,7 +137,8 @@ function unwrap(value: unknown, path: string[], secretPaths: string[][]): unknow
 }
 
 function plain(value: unknown): Promise<unknown> {
-  return new Promise((resolve) => pulumi.output(value).apply((v) => resolve(v)));
+  const output = pulumi.output(value) as pulumi.Output<unknown>;
+  return new Promise((resolve) => output.apply((resolved) => resolve(resolved)));
 }
 
 async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {

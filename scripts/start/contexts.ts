@@ -14,7 +14,7 @@ export function contextStep(contexts: Readonly<Record<string, string>>): ListrTa
       const kubeconfig = process.env["KUBECONFIG"]?.split(":")[0] || join(homedir(), ".kube", "config");
       const places: DeployedRegion[] = [];
       for (const [region, name] of Object.entries(contexts)) {
-        const place: DeployedRegion = { region, context: name, kubeconfig, clusterDomain: "cluster.local", embedded: false, namespace: "iam" };
+        const place: DeployedRegion = { region, kubectl: "kubectl", context: name, kubeconfig, clusterDomain: "cluster.local", embedded: false, namespace: "iam" };
         await kubectl({ kubectl: "kubectl", kubeconfig, context: name }, ["get", "namespaces", "--request-timeout=10s"], { signal: context.signal });
         places.push(place);
       }
