@@ -47,8 +47,8 @@ func (p *provisioner) Provision(_ context.Context, o controller.ProvisionOptions
 	if mode := o.PVC.Spec.VolumeMode; mode != nil && *mode == v1.PersistentVolumeBlock {
 		return nil, controller.ProvisioningFinished, fmt.Errorf("claim %s/%s asks for a block device, and this class has file systems only", o.PVC.Namespace, o.PVC.Name)
 	}
-	if o.SelectedNode != nil && o.SelectedNode.Name != p.node {
-		return nil, controller.ProvisioningReschedule, fmt.Errorf("node %s is not %s", o.SelectedNode.Name, p.node)
+	if o.SelectedNodeName != "" && o.SelectedNodeName != p.node {
+		return nil, controller.ProvisioningReschedule, fmt.Errorf("node %s is not %s", o.SelectedNodeName, p.node)
 	}
 	dir, err := p.directory(o.PVName)
 	if err != nil {
