@@ -36,6 +36,9 @@ const DPKG_OPTIONS = [
   "path-exclude=/usr/share/groff/*",
 ];
 
+/** Device nodes are left out: they come with the container, and an engine without root could not unpack them. */
+const MMDEBSTRAP_OPTIONS = ["--mode=root", "--variant=minbase", "--architectures=amd64", "--skip=output/dev"];
+
 /** The same for apt; kept in the image, where it is harmless. */
 const APT_SETTINGS = ['Acquire::Languages "none";', 'APT::Install-Recommends "false";'];
 
@@ -57,7 +60,7 @@ const TIMEOUT_MS = 20 * 60_000;
 
 /** What the base is made of, as a name: another recipe is another base. */
 export function baseRecipe(): string {
-  const recipe = JSON.stringify([BASE_SUITE, SOURCE_DATE_EPOCH, DPKG_OPTIONS, FINISH]);
+  const recipe = JSON.stringify([BASE_SUITE, SOURCE_DATE_EPOCH, MMDEBSTRAP_OPTIONS, DPKG_OPTIONS, FINISH]);
   return createHash("sha256").update(recipe).digest("hex").slice(0, 12);
 }
 
@@ -94,9 +97,7 @@ export async function makeBase(paths: CachePaths, signal: AbortSignal | undefine
   await run(
     [
       "mmdebstrap",
-      "--mode=root",
-      "--variant=minbase",
-      "--architectures=amd64",
+      ...MMDEBSTRAP_OPTIONS,
       `--aptopt=${settings}`,
       ...DPKG_OPTIONS.map((option) => `--dpkgopt=${option}`),
       ...FINISH.map((step) => `--customize-hook=${step}`),

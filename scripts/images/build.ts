@@ -78,7 +78,7 @@ export async function buildImages(options: BuildImagesOptions = {}): Promise<Bui
   if (known !== undefined) {
     await prepareCache(paths);
     const targets = await planTargets(specs, known, root, paths);
-    if ((await missingOf(targets)).length === 0) return finish(targets, onProgress);
+    if ((await missingOf(targets)).length === 0) return finish(targets, new Set(), onProgress);
   }
 
   await checkMachine(paths);
@@ -102,7 +102,7 @@ export async function buildImages(options: BuildImagesOptions = {}): Promise<Bui
       for (const target of missing) await buildOne(target, engine, base, baseReference, paths, onProgress);
     }
     await emptyFolder(paths.work);
-    return finish(targets, onProgress);
+    return finish(targets, new Set(), onProgress);
   });
 }
 
@@ -153,8 +153,8 @@ async function buildOne(target: Target, engine: Engine, base: Base, baseReferenc
   onProgress({ image: name, step: "done", fraction: 1 });
 }
 
-function finish(targets: readonly Target[], onProgress: (event: ImageProgress) => void): BuiltImage[] {
-  for (const { image } of targets) onProgress({ image: image.name, step: "cached", fraction: 1 });
+function finish(targets: readonly Target[], built: ReadonlySet<string>, onProgress: (event: ImageProgress) => void): BuiltImage[] {
+  for (const { image } of targets) if (!built.has(image.name)) onProgress({ image: image.name, step: "cached", fraction: 1 });
   return targets.map(({ image }) => image);
 }
 

@@ -98,6 +98,7 @@ export class Engine {
       "--pull=never",
       "--layers",
       "--format=oci",
+      "--identity-label=false",
       `--timestamp=${SOURCE_DATE_EPOCH}`,
       ...(await this.#aptMounts(base)),
       ...Object.entries(args).map(([name, value]) => `--build-arg=${name}=${value}`),
