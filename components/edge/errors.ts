@@ -38,11 +38,12 @@ export const EDGE_ERRORS: readonly EdgeError[] = [
 export function errorPages(headersFile: string, retryAfterSeconds: number, requestId: string): Node[] {
   const pages = EDGE_ERRORS.flatMap((error) =>
     (error.from ?? [error.status]).map((from) =>
-      from === error.status ? d("error_page", from, name(error)) : d("error_page", from, `=${error.status}`, name(error)),
+      from === error.status ? d("error_page", from, path(error)) : d("error_page", from, `=${error.status}`, path(error)),
     ),
   );
   const locations = EDGE_ERRORS.map((error) =>
-    block("location", [name(error)], [
+    block("location", ["=", path(error)], [
+      d("internal"),
       d("include", headersFile),
       // A cache in between must not keep what may be over in a second.
       d("add_header", "Cache-Control", "no-store", "always"),
@@ -59,6 +60,7 @@ export function errorBody(error: Pick<EdgeError, "code" | "message">, requestId:
   return JSON.stringify({ error: { code: error.code, message: error.message, requestId } });
 }
 
-function name(error: EdgeError): string {
-  return `@error_${error.status}`;
+/** A path and no named location: those cannot take over from a request whose own path could not be read (400, 414). */
+function path(error: EdgeError): string {
+  return `/.errors/${error.status}`;
 }

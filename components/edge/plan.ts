@@ -263,7 +263,7 @@ function proxy({ settings, upstream: to }: EdgePlan, requestId: string): Node[] 
     d("proxy_set_header", "X-Forwarded-For", "$remote_addr"),
     d("proxy_set_header", "X-Forwarded-Proto", "$scheme"),
     d("proxy_set_header", "X-Forwarded-Host", "$host"),
-    d("proxy_set_header", "X-Forwarded-Port", "443"),
+    d("proxy_set_header", "X-Forwarded-Port", settings.publicHttpsPort),
     d("proxy_set_header", "Forwarded", ""),
     d("proxy_set_header", "X-Request-ID", requestId),
     comment("Set by the edge: once, and not twice."),

@@ -8,6 +8,7 @@ export function servers(plan: EdgePlan, ports: EdgePorts, names: readonly string
   const known = d("server_name", ...names.map(literal));
   const secure = [d("http2", "on"), d("include", "headers-https.conf"), d("include", "errors-https.conf")];
   const plain = [d("include", "headers-http.conf"), d("include", "errors-http.conf")];
+  const publicPort = settings.publicHttpsPort === 443 ? "" : `:${settings.publicHttpsPort}`;
   return [
     comment("Plain HTTP: to HTTPS. The host is one of the known names and not whatever a client wrote."),
     block("server", [], [
@@ -15,7 +16,7 @@ export function servers(plan: EdgePlan, ports: EdgePorts, names: readonly string
       known,
       ...plain,
       health("headers-http.conf"),
-      block("location", ["/"], [d("return", 301, "https://$host$request_uri")]),
+      block("location", ["/"], [d("return", 301, `https://$host${publicPort}$request_uri`)]),
     ]),
     block("server", [], [
       ...listen(settings, ports.https, ["ssl"]),

@@ -164,6 +164,7 @@ export const edgeSettings = z
       .max(50)
       .default([])
       .describe("further host names to answer to, besides the domain, api.<domain> and api-<region>.<domain>; the certificate must be good for them"),
+    publicHttpsPort: port.default(443).describe("port under which clients reach HTTPS: where plain HTTP is redirected to"),
     clientAddress: clientAddress.prefault({}),
     limits: z
       .strictObject({
