@@ -1,0 +1,15 @@
+/** A benchmark: bounded in time, prints a table and keeps its figures under docs/bench/. */
+type Benchmark = () => Promise<void>;
+
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  nginx: async () => (await import("../bench/nginx.ts")).benchNginx(),
+  start: async () => (await import("../bench/start.ts")).benchStart(),
+  preview: async () => (await import("../bench/preview.ts")).benchPreview(),
+};
+
+/** Runs the named benchmarks one after the other, or all. */
+export async function bench(names: readonly string[]): Promise<void> {
+  const known = Object.keys(BENCHMARKS);
+  for (const name of names) if (!known.includes(name)) throw new Error(`found "${name}"; benchmarks are ${known.join(", ")}`);
+  for (const name of names.length > 0 ? names : known) await BENCHMARKS[name]!();
+}
