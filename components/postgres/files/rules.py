@@ -1,0 +1,122 @@
+"""Decisions of the reconciler, without any input or output."""
+
+import base64
+import hashlib
+import hmac
+
+# Top-level keys of the dynamic configuration that are turned at run time by people and by whoever moves the active
+# region. They are never written, whatever the desired configuration says.
+RUN_TIME_KEYS = frozenset({"standby_cluster", "pause"})
+
+# Where the paths that were written are remembered, inside of the configuration itself: what is no longer desired can
+# then be removed, and what somebody else wrote stays. Patroni keeps keys it does not know and does not use them.
+MANAGED = "iam_ha_managed"
+
+# How long a member that still needs a restart after it had one is left alone.
+RESTART_COOLDOWN_SECONDS = 600
+
+
+def leaves(config, prefix=()):
+    """Flattens nested dictionaries to {path: value}. A replication slot is one value, as its keys belong together."""
+    flat = {}
+    for key, value in config.items():
+        path = prefix + (key,)
+        if isinstance(value, dict) and not (len(path) == 2 and path[0] == "slots"):
+            flat.update(leaves(value, path))
+        else:
+            flat[path] = value
+    return flat
+
+
+def lookup(config, path):
+    """The value at the path, None where there is none (Patroni knows no null: it means "remove")."""
+    for key in path:
+        if not isinstance(config, dict) or key not in config:
+            return None
+        config = config[key]
+    return config
+
+
+def same(desired, live):
+    """Patroni takes values for equal whose texts are equal, and would not write the difference."""
+    if isinstance(desired, dict) and isinstance(live, dict):
+        return all(same(value, live.get(key)) for key, value in desired.items())
+    return live is not None and str(desired) == str(live)
+
+
+def plan_patch(desired, live):
+    """What to PATCH so that everything desired is in the live configuration, and what was desired once and no longer is
+    goes. None when there is nothing to do."""
+    wanted = {path: value for path, value in leaves(desired).items() if path[0] not in RUN_TIME_KEYS | {MANAGED}}
+    patch = {}
+
+    def put(path, value):
+        node = patch
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = value
+
+    for path, value in wanted.items():
+        if not same(value, lookup(live, path)):
+            put(path, value)
+    for text in live.get(MANAGED) or []:
+        path = tuple(text.split("/"))
+        if path not in wanted and path[0] not in RUN_TIME_KEYS and lookup(live, path) is not None:
+            put(path, None)
+    managed = sorted("/".join(path) for path in wanted)
+    if live.get(MANAGED) != managed:
+        patch[MANAGED] = managed
+    return patch or None
+
+
+def next_restart(members, expected, max_lag, restarted, now):
+    """Name of the member to restart next, so that parameters take effect that need it; None for nobody now.
+
+    Replicas come first and one at a time, and only while all members are there and well. The leader comes when every
+    replica that can be restarted has been: a replica cannot run with less than its primary (connections, WAL senders,
+    ...), so where a figure was lowered the replicas need a second restart after the leader's; `restarted` (name: time)
+    is to be forgotten then."""
+    well = len(members) >= expected and all(
+        m.get("state") in ("running", "streaming") and (m.get("role") in LEADER_ROLES or lag_of(m) <= max_lag)
+        for m in members
+    )
+    if not well:
+        return None
+    pending = sorted(m["name"] for m in members if m.get("pending_restart"))
+    leaders = [m["name"] for m in members if m.get("role") in LEADER_ROLES]
+    if len(leaders) != 1:
+        return None
+    due = [name for name in pending if now - restarted.get(name, float("-inf")) >= RESTART_COOLDOWN_SECONDS]
+    replicas = [name for name in due if name not in leaders]
+    return (replicas or due or [None])[0]
+
+
+LEADER_ROLES = ("leader", "standby_leader")
+
+
+def lag_of(member):
+    """Bytes a replica is behind; endless where Patroni does not know."""
+    lag = member.get("lag", 0)
+    return lag if isinstance(lag, int) else float("inf")
+
+
+def scram_verifier(password, salt, iterations=4096):
+    """The SCRAM-SHA-256 verifier that PostgreSQL keeps in place of a password (RFC 5803)."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    stored = hashlib.sha256(client).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    b64 = lambda data: base64.b64encode(data).decode()  # noqa: E731
+    return f"SCRAM-SHA-256${iterations}:{b64(salt)}${b64(stored)}:{b64(server)}"
+
+
+def scram_matches(verifier, password):
+    """Whether the stored verifier is that of the password."""
+    try:
+        scheme, parameters, _keys = verifier.split("$")
+        iterations, salt = parameters.split(":")
+        if scheme != "SCRAM-SHA-256":
+            return False
+        return hmac.compare_digest(scram_verifier(password, base64.b64decode(salt), int(iterations)), verifier)
+    except (AttributeError, ValueError):
+        return False

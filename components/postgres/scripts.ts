@@ -1,0 +1,17 @@
+import { readFileSync } from "node:fs";
+import { reconcilerConfig } from "./patroni.ts";
+import type { PostgresSettings } from "./settings.ts";
+
+const SCRIPTS = ["reconciler.py", "roles.py", "rules.py"] as const;
+
+/** What is mounted at PATHS.scripts: the programs, and what they need to know. */
+export function scriptFiles(settings: PostgresSettings): Record<string, string> {
+  const programs = SCRIPTS.map((name): [string, string] => [
+    name,
+    readFileSync(new URL(`./files/${name}`, import.meta.url), "utf8"),
+  ]);
+  return {
+    ...Object.fromEntries(programs),
+    "reconciler.json": `${JSON.stringify(reconcilerConfig(settings), undefined, 2)}\n`,
+  };
+}
