@@ -9,6 +9,9 @@ const { cluster } = config;
 // The region's own provider; default providers are disabled in Pulumi.yaml, so nothing can reach another cluster.
 const provider = new k8s.Provider(config.region, {
   enableServerSideApply: true,
+  // Processes take over changed files as they run; a replacement would pull them away from under the pods first.
+  enableConfigMapMutable: true,
+  enableSecretMutable: true,
   ...(cluster.context === undefined ? {} : { context: cluster.context }),
   ...(cluster.kubeconfig === undefined ? {} : { kubeconfig: cluster.kubeconfig }),
 });
