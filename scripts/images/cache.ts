@@ -81,14 +81,30 @@ export async function writeWhole(path: string, content: string, mode = 0o600): P
  *
  * @throws when the lock is not free within `timeoutMs`
  */
-export async function withLock<T>(paths: CachePaths, timeoutMs: number, signal: AbortSignal | undefined, onWait: () => void, action: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  paths: CachePaths,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  onWait: () => void,
+  action: () => Promise<T>,
+): Promise<T> {
   const file = join(paths.root, "lock");
   // `cat` ends with our end of the pipe, and flock with it.
-  const holder = spawn("flock", ["--exclusive", file, "sh", "-c", "echo locked; exec cat"], { stdio: ["pipe", "pipe", "ignore"] });
+  const holder = spawn("flock", ["--exclusive", file, "sh", "-c", "echo locked; exec cat"], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
   const waiting = setTimeout(onWait, 500);
   try {
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`another build of images has held ${file} for ${Math.round(timeoutMs / 1000)} s: wait for it or end it, then start again`)), timeoutMs);
+      const timer = setTimeout(
+        () =>
+          reject(
+            new Error(
+              `another build of images has held ${file} for ${Math.round(timeoutMs / 1000)} s: wait for it or end it, then start again`,
+            ),
+          ),
+        timeoutMs,
+      );
       const onAbort = (): void => reject(signal?.reason as Error);
       const settle = (then: () => void): void => {
         clearTimeout(timer);
@@ -98,7 +114,9 @@ export async function withLock<T>(paths: CachePaths, timeoutMs: number, signal: 
       if (signal?.aborted) onAbort();
       signal?.addEventListener("abort", onAbort, { once: true });
       holder.stdout.once("data", () => settle(resolve));
-      holder.once("error", (error) => settle(() => reject(new Error(`the lock ${file} could not be taken: ${error.message}`))));
+      holder.once("error", (error) =>
+        settle(() => reject(new Error(`the lock ${file} could not be taken: ${error.message}`))),
+      );
       holder.once("exit", () => settle(() => reject(new Error(`the lock ${file} could not be taken`))));
     });
     clearTimeout(waiting);

@@ -28,14 +28,24 @@ const GENERATED = "dist";
  *
  * @throws when the image's folder is missing or holds something else than files and folders
  */
-export async function collectContext(root: string, spec: ImageSpec, paths: CachePaths, bundles?: readonly BundleEntry[]): Promise<BuildContext> {
+export async function collectContext(
+  root: string,
+  spec: ImageSpec,
+  paths: CachePaths,
+  bundles?: readonly BundleEntry[],
+): Promise<BuildContext> {
   const folder = join(root, "images", spec.name);
   const entries = await filesIn(folder, "");
   const buildArgs = { ...spec.buildArgs };
   if (spec.bundles) {
     const runtime = await nodeRuntime(root);
     buildArgs["NODE_VERSION"] = runtime.version;
-    entries.push({ path: `${GENERATED}/node`, executable: true, sha256: await hashLargeFile(paths, runtime.path), source: { path: runtime.path } });
+    entries.push({
+      path: `${GENERATED}/node`,
+      executable: true,
+      sha256: await hashLargeFile(paths, runtime.path),
+      source: { path: runtime.path },
+    });
     for (const { path, contents } of await bundle(root, bundles)) {
       const sha256 = createHash("sha256").update(contents).digest("hex");
       entries.push({ path: `${GENERATED}/app/${path}`, executable: false, sha256, source: { contents } });
@@ -52,7 +62,13 @@ async function filesIn(folder: string, prefix: string): Promise<ContextEntry[]> 
     const file = join(folder, name);
     const info = await lstat(file);
     if (info.isDirectory()) entries.push(...(await filesIn(file, path)));
-    else if (info.isFile()) entries.push({ path, executable: (info.mode & 0o100) !== 0, sha256: await hashFile(file), source: { path: file } });
+    else if (info.isFile())
+      entries.push({
+        path,
+        executable: (info.mode & 0o100) !== 0,
+        sha256: await hashFile(file),
+        source: { path: file },
+      });
     else throw new Error(`${file} is neither a file nor a folder, and can't be part of an image: replace it by a file`);
   }
   return entries;

@@ -72,7 +72,10 @@ export class Engine {
 
   /** Whether the storage has an image of this name. */
   async has(reference: string): Promise<boolean> {
-    return this.#buildah(["inspect", "--type", "image", "--format", "{{.FromImageID}}", reference], SHORT_TIMEOUT_MS).then(
+    return this.#buildah(
+      ["inspect", "--type", "image", "--format", "{{.FromImageID}}", reference],
+      SHORT_TIMEOUT_MS,
+    ).then(
       () => true,
       () => false,
     );
@@ -84,8 +87,21 @@ export class Engine {
     if (await this.has(reference)) return reference;
     const container = (await this.#buildah(["from", "scratch"], SHORT_TIMEOUT_MS)).trim();
     await this.#buildah(["add", "--quiet", container, base.tar, "/"], SHORT_TIMEOUT_MS);
-    await this.#buildah(["config", "--cmd", "bash", "--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", container], SHORT_TIMEOUT_MS);
-    await this.#buildah(["commit", "--quiet", "--rm", "--timestamp", String(SOURCE_DATE_EPOCH), container, reference], SHORT_TIMEOUT_MS);
+    await this.#buildah(
+      [
+        "config",
+        "--cmd",
+        "bash",
+        "--env",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        container,
+      ],
+      SHORT_TIMEOUT_MS,
+    );
+    await this.#buildah(
+      ["commit", "--quiet", "--rm", "--timestamp", String(SOURCE_DATE_EPOCH), container, reference],
+      SHORT_TIMEOUT_MS,
+    );
     return reference;
   }
 
@@ -117,12 +133,23 @@ export class Engine {
     const folder = join(this.#paths.work, "apt");
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const settings = [...host.settings];
-    const mounts = [`--volume=${base.sources}:/etc/apt/sources.list:ro`, `--volume=${join(folder, "apt.conf")}:/etc/apt/apt.conf:ro`];
+    const mounts = [
+      `--volume=${base.sources}:/etc/apt/sources.list:ro`,
+      `--volume=${join(folder, "apt.conf")}:/etc/apt/apt.conf:ro`,
+    ];
     if (host.sources.some((line) => line.includes("https:"))) {
       // The base has no certificates. Nothing of Debian's own lies in this folder, so it can be covered.
       const certificates = join(folder, "certificates");
       await mkdir(certificates, { recursive: true, mode: 0o755 });
-      await run(["cp", "--dereference", process.env["SSL_CERT_FILE"] ?? HOST_CERTIFICATES, join(certificates, "host-ca.disabled")], { timeoutMs: SHORT_TIMEOUT_MS });
+      await run(
+        [
+          "cp",
+          "--dereference",
+          process.env["SSL_CERT_FILE"] ?? HOST_CERTIFICATES,
+          join(certificates, "host-ca.disabled"),
+        ],
+        { timeoutMs: SHORT_TIMEOUT_MS },
+      );
       settings.push('Acquire::https::CAInfo "/etc/apt/auth.conf.d/host-ca.disabled";');
       mounts.push(`--volume=${certificates}:/etc/apt/auth.conf.d:ro`);
     }
@@ -137,7 +164,10 @@ export class Engine {
 
   /** References of all images in the storage, and of the layers only the cache holds: none of those. */
   async references(): Promise<string[]> {
-    const out = await this.#buildah(["images", "--filter", "dangling=false", "--format", "{{.Name}}:{{.Tag}}"], SHORT_TIMEOUT_MS);
+    const out = await this.#buildah(
+      ["images", "--filter", "dangling=false", "--format", "{{.Name}}:{{.Tag}}"],
+      SHORT_TIMEOUT_MS,
+    );
     return out.split("\n").filter((line) => line !== "");
   }
 
@@ -156,7 +186,11 @@ export class Engine {
     // Settings the machine's own containers use stay out of this: neither its storage nor its defaults are touched.
     const conf = join(this.#paths.work, "storage.conf");
     await mkdir(this.#paths.work, { recursive: true, mode: 0o700 });
-    await writeFile(conf, `[storage]\ndriver = "${driver}"\ngraphroot = "${folder}"\nrunroot = "${this.#paths.runroot}"\n`, { mode: 0o600 });
+    await writeFile(
+      conf,
+      `[storage]\ndriver = "${driver}"\ngraphroot = "${folder}"\nrunroot = "${this.#paths.runroot}"\n`,
+      { mode: 0o600 },
+    );
     const env: NodeJS.ProcessEnv = { CONTAINERS_STORAGE_CONF: conf, TMPDIR: this.#paths.work };
     for (const [name, value] of Object.entries(process.env)) {
       if (!/^(?:STORAGE_|BUILDAH_|CONTAINERS_|_CONTAINERS_|TMPDIR$)/.test(name)) env[name] = value;

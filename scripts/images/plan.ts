@@ -31,7 +31,8 @@ export interface ImageInputs {
 export function contentTag(inputs: ImageInputs): string {
   const paths = new Set(inputs.files.map((file) => file.path));
   if (paths.size !== inputs.files.length) throw new Error(`image ${inputs.name}: a path is twice in its context`);
-  if (!paths.has("Containerfile")) throw new Error(`image ${inputs.name}: there is no images/${inputs.name}/Containerfile`);
+  if (!paths.has("Containerfile"))
+    throw new Error(`image ${inputs.name}: there is no images/${inputs.name}/Containerfile`);
   const canonical = JSON.stringify([
     FORMAT,
     inputs.name,
@@ -64,5 +65,8 @@ export function stepOf(line: string): { fraction: number; detail: string } | und
   const [, step, steps, text = ""] = match;
   const detail = text.replace(/\s+/g, " ").trim();
   // A step is announced when it begins.
-  return { fraction: (Number(step) - 1) / Number(steps), detail: detail.length > 60 ? `${detail.slice(0, 59)}…` : detail };
+  return {
+    fraction: (Number(step) - 1) / Number(steps),
+    detail: detail.length > 60 ? `${detail.slice(0, 59)}…` : detail,
+  };
 }

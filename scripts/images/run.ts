@@ -95,7 +95,11 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
       throw new CommandError(name, `did not end within ${Math.round(options.timeoutMs / 1000)} s`, tail.join("\n"));
     }
     if (end.code !== 0) {
-      throw new CommandError(name, end.code === null ? `was ended by ${end.signal}` : `failed with code ${end.code}`, tail.join("\n"));
+      throw new CommandError(
+        name,
+        end.code === null ? `was ended by ${end.signal}` : `failed with code ${end.code}`,
+        tail.join("\n"),
+      );
     }
     return out.join("\n");
   } finally {

@@ -40,7 +40,9 @@ export function selectSpecs(names?: readonly string[]): ImageSpec[] {
   if (names === undefined || names.length === 0) return [...IMAGES];
   const unknown = names.filter((name) => !IMAGES.some((spec) => spec.name === name));
   if (unknown.length > 0) {
-    throw new Error(`unknown image ${unknown.join(", ")}: write one or more of ${IMAGES.map((spec) => spec.name).join(", ")}`);
+    throw new Error(
+      `unknown image ${unknown.join(", ")}: write one or more of ${IMAGES.map((spec) => spec.name).join(", ")}`,
+    );
   }
   return IMAGES.filter((spec) => names.includes(spec.name));
 }

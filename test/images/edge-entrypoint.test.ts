@@ -23,12 +23,15 @@ async function freePort(): Promise<number> {
 /** One request on a connection of its own. */
 function request(port: number, path = "/"): Promise<string> {
   return new Promise((resolve, reject) => {
-    const sent = get({ host: "127.0.0.1", port, path, agent: new Agent({ keepAlive: false }), timeout: 30_000 }, (response: IncomingMessage) => {
-      let body = "";
-      response.on("data", (data: Buffer) => (body += data.toString()));
-      response.on("end", () => (response.complete ? resolve(body) : reject(new Error("cut off"))));
-      response.on("error", reject);
-    });
+    const sent = get(
+      { host: "127.0.0.1", port, path, agent: new Agent({ keepAlive: false }), timeout: 30_000 },
+      (response: IncomingMessage) => {
+        let body = "";
+        response.on("data", (data: Buffer) => (body += data.toString()));
+        response.on("end", () => (response.complete ? resolve(body) : reject(new Error("cut off"))));
+        response.on("error", reject);
+      },
+    );
     sent.on("timeout", () => sent.destroy(new Error("timed out")));
     sent.on("error", reject);
   });
@@ -55,7 +58,7 @@ describe("edge entry script", function () {
   const conf = (answer: string, extra = ""): string => `
     worker_processes 2;
     pid /run/nginx/nginx.pid;
-    error_log /dev/stderr notice;
+    error_log stderr notice;
     events { worker_connections 128; }
     http {
       access_log off;
@@ -90,7 +93,27 @@ describe("edge entry script", function () {
   async function certificate(name: string): Promise<Record<string, string>> {
     const work = await mkdtemp(join(tmpdir(), "iam-ha-certificate-"));
     const [key, crt] = [join(work, "key"), join(work, "crt")];
-    await run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", `/CN=${name}`, "-keyout", key, "-out", crt], { timeoutMs: 20_000 });
+    await run(
+      [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        `/CN=${name}`,
+        "-keyout",
+        key,
+        "-out",
+        crt,
+      ],
+      { timeoutMs: 20_000 },
+    );
     const files = { "tls.key": await readFile(key, "utf8"), "tls.crt": await readFile(crt, "utf8") };
     await rm(work, { recursive: true });
     return files;
@@ -112,7 +135,11 @@ describe("edge entry script", function () {
     return image.start([...image.config.Entrypoint, ...image.config.Cmd], {
       env: { EDGE_POLL_SECONDS: "5", ...env },
       writable: ["/tmp", "/run/nginx", "/var/cache/nginx"],
-      binds: { "/etc/nginx/conf": join(folder, "conf"), "/etc/nginx/tls": join(folder, "tls"), "/etc/nginx/upstreams": join(folder, "upstreams") },
+      binds: {
+        "/etc/nginx/conf": join(folder, "conf"),
+        "/etc/nginx/tls": join(folder, "tls"),
+        "/etc/nginx/upstreams": join(folder, "upstreams"),
+      },
     });
   }
 
@@ -196,7 +223,10 @@ describe("edge entry script", function () {
   it("goes on by polling when inotify is gone", async () => {
     const root = image.folder;
     for (const pid of await readdir("/proc")) {
-      const [command, where] = await Promise.all([readFile(`/proc/${pid}/comm`, "utf8").catch(() => ""), readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => "")]);
+      const [command, where] = await Promise.all([
+        readFile(`/proc/${pid}/comm`, "utf8").catch(() => ""),
+        readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => ""),
+      ]);
       if (command.trim() === "inotifywait" && where.includes(root)) process.kill(Number(pid), "SIGKILL");
     }
     await publish("conf", { "nginx.conf": conf("polled") });
@@ -212,7 +242,7 @@ describe("edge entry script", function () {
   it("TERM: open requests are finished, then it ends with 0", async () => {
     const slow = request(port, "/slow");
     await sleep(300);
-    await edge.signal("SIGTERM");
+    edge.signal("SIGTERM");
     assert.equal((await slow).length, 120_000);
     assert.equal(await edge.ended(5_000), 0);
   });
@@ -225,7 +255,7 @@ describe("edge entry script", function () {
     const cut = assert.rejects(request(port, "/slow"));
     await sleep(300);
     const begin = performance.now();
-    await edge.signal("SIGTERM");
+    edge.signal("SIGTERM");
     await edge.ended(8_000);
     await cut;
     assert.ok(performance.now() - begin < 2_500);
@@ -254,7 +284,10 @@ describe("edge entry script", function () {
 /** Pid, as the host sees it, of the NGINX master that runs in a root folder. */
 async function nginxMaster(root: string): Promise<number> {
   for (const pid of await readdir("/proc")) {
-    const [command, where] = await Promise.all([readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => ""), readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => "")]);
+    const [command, where] = await Promise.all([
+      readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => ""),
+      readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => ""),
+    ]);
     if (command.startsWith("nginx: master") && where.includes(root)) return Number(pid);
   }
   throw new Error("no NGINX master runs there");

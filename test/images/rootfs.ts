@@ -3,6 +3,7 @@
  * privileges, memory file systems on the paths that may be written. Needs root, and nothing but util-linux.
  */
 import { spawn, type ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,7 +46,9 @@ export class Rootfs {
     await mkdir(layers);
     await mkdir(folder);
     await run(["tar", "-xf", archive, "-C", layers], { timeoutMs: 120_000 });
-    const [manifest] = JSON.parse(await readFile(join(layers, "manifest.json"), "utf8")) as [{ Config: string; Layers: string[] }];
+    const [manifest] = JSON.parse(await readFile(join(layers, "manifest.json"), "utf8")) as [
+      { Config: string; Layers: string[] },
+    ];
     const { config } = JSON.parse(await readFile(join(layers, manifest.Config), "utf8")) as { config: ImageConfig };
     for (const layer of manifest.Layers) {
       await run(["tar", "-xpf", join(layers, layer), "--numeric-owner", "-C", folder], { timeoutMs: 120_000 });
@@ -83,12 +86,17 @@ export class Rootfs {
       'mount -o remount,bind,ro "$R"',
       'exec chroot "$R" /usr/bin/setpriv --reuid 10001 --regid 10001 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@"',
     ];
-    const image = Object.fromEntries(this.config.Env.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]));
-    // TERM to unshare would leave its child: signals go to the command itself, found by its parent.
-    const child = spawn("unshare", ["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-euc", mounts.join("\n"), "sh", ...argv], {
-      env: { ...image, ...options.env, R: this.folder },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const image = Object.fromEntries(
+      this.config.Env.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]),
+    );
+    const child = spawn(
+      "unshare",
+      ["--mount", "--pid", "--fork", "--", "sh", "-euc", mounts.join("\n"), "sh", ...argv],
+      {
+        env: { ...image, ...options.env, R: this.folder },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     return new Running(child);
   }
 }
@@ -101,7 +109,8 @@ export class Running {
 
   constructor(child: ChildProcess) {
     this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data: Buffer) => (this.#output += data.toString()));
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on("data", (data: Buffer) => (this.#output += data.toString()));
     this.#end = new Promise((resolve) => {
       child.once("close", (code) => resolve(code ?? -1));
       child.once("error", () => resolve(-1));
@@ -114,11 +123,20 @@ export class Running {
   }
 
   /** Sends a signal to the first process in the image, as a container engine does. */
-  async signal(signal: NodeJS.Signals): Promise<void> {
-    const children = await readFile(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`, "utf8");
-    const pid = Number(children.trim());
-    if (!(pid > 1)) throw new Error("the command has ended already");
+  signal(signal: NodeJS.Signals): void {
+    const pid = this.#first();
+    if (pid === undefined) throw new Error("the command has ended already");
     process.kill(pid, signal);
+  }
+
+  /** The first process in the image, as the host numbers it: the only child of unshare. */
+  #first(): number | undefined {
+    try {
+      const pid = Number(readFileSync(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`, "utf8").trim());
+      return pid > 1 ? pid : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /** The exit code; fails when it takes longer than `timeoutMs`, and then ends it. */
@@ -133,8 +151,10 @@ export class Running {
     return Promise.race([this.#end, late]).finally(() => clearTimeout(timer));
   }
 
-  /** Ends it at once, and with it all it started. */
+  /** Ends it at once, and with it all it started: its first process takes the process namespace with it. */
   kill(): void {
-    this.#child.kill("SIGKILL");
+    const pid = this.#first();
+    if (pid !== undefined) process.kill(pid, "SIGKILL");
+    else this.#child.kill("SIGKILL");
   }
 }

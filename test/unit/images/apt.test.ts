@@ -43,11 +43,15 @@ describe("the host's package mirrors", () => {
   });
 
   it("are none where only security updates have one", () => {
-    assert.deepEqual(sourcesFor(["deb http://security.example.net/debian-security bookworm-security main"], "bookworm", "trixie"), []);
+    assert.deepEqual(
+      sourcesFor(["deb http://security.example.net/debian-security bookworm-security main"], "bookworm", "trixie"),
+      [],
+    );
   });
 
   it("of a field over several lines are all taken", () => {
-    const text = "Types: deb\nURIs:\n http://a.example.net/debian\n http://b.example.net/debian\nSuites: trixie\nComponents: main\n";
+    const text =
+      "Types: deb\nURIs:\n http://a.example.net/debian\n http://b.example.net/debian\nSuites: trixie\nComponents: main\n";
     assert.equal(sourcesFor([text], "trixie", "trixie").length, 2);
   });
 });

@@ -46,7 +46,10 @@ describe("bundles of our programs", function () {
 
   it("are one module each that runs alone, CommonJS packages and optional native parts included", async () => {
     const files = await bundle(await make(FILES), ENTRY);
-    assert.deepEqual(files.map(({ path }) => path), ["program.mjs", "program.mjs.map", "programs.json"]);
+    assert.deepEqual(
+      files.map(({ path }) => path),
+      ["program.mjs", "program.mjs.map", "programs.json"],
+    );
     const alone = await make({});
     for (const { path, contents } of files) await writeFile(join(alone, path), contents);
     const { stdout } = await promisify(execFile)(process.execPath, [join(alone, "program.mjs")]);
@@ -60,7 +63,10 @@ describe("bundles of our programs", function () {
 
   it("fail with the names of the files that are not there", async () => {
     const root = await make(FILES);
-    await assert.rejects(bundle(root, [...ENTRY, { name: "a", entry: "src/a.ts" }, { name: "b", entry: "src/b.ts" }]), /needs src\/a\.ts and src\/b\.ts, which are not there/);
+    await assert.rejects(
+      bundle(root, [...ENTRY, { name: "a", entry: "src/a.ts" }, { name: "b", entry: "src/b.ts" }]),
+      /needs src\/a\.ts and src\/b\.ts, which are not there/,
+    );
   });
 
   it("fail with the place of an error in a source", async () => {

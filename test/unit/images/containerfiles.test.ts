@@ -28,9 +28,15 @@ describe("Containerfiles", () => {
     it(`${name}: ends as an ordinary user, strips set-user-id bits, and uses nothing that only one engine knows`, () => {
       const lines = text(name).split("\n");
       assert.ok(lines.includes("FROM ${BASE}"));
-      assert.deepEqual(lines.filter((line) => line.startsWith("USER ")), ["USER 10001:10001"]);
+      assert.deepEqual(
+        lines.filter((line) => line.startsWith("USER ")),
+        ["USER 10001:10001"],
+      );
       // Here-documents, mounts and SHELL are not known to every engine, or not kept by every image format.
-      assert.deepEqual(lines.filter((line) => /^(?:SHELL|HEALTHCHECK|ONBUILD|ADD) |<<|RUN --/.test(line)), []);
+      assert.deepEqual(
+        lines.filter((line) => /^(?:SHELL|HEALTHCHECK|ONBUILD|ADD) |<<|RUN --/.test(line)),
+        [],
+      );
       assert.match(text(name), /chmod a-s/);
     });
   }
@@ -40,10 +46,16 @@ describe("choice of images", () => {
   it("is all of them without names, those named otherwise, in build order", () => {
     assert.equal(selectSpecs().length, IMAGES.length);
     assert.equal(selectSpecs([]).length, IMAGES.length);
-    assert.deepEqual(selectSpecs(["postgres", "edge"]).map(({ name }) => name), ["edge", "postgres"]);
+    assert.deepEqual(
+      selectSpecs(["postgres", "edge"]).map(({ name }) => name),
+      ["edge", "postgres"],
+    );
   });
 
   it("of an unknown one says which there are", () => {
-    assert.throws(() => selectSpecs(["edge", "ngnix"]), /unknown image ngnix: write one or more of edge, redis, pgbouncer, node, postgres/);
+    assert.throws(
+      () => selectSpecs(["edge", "ngnix"]),
+      /unknown image ngnix: write one or more of edge, redis, pgbouncer, node, postgres/,
+    );
   });
 });

@@ -6,7 +6,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { buildImages } from "../../../scripts/images/build.ts";
-import { cachePaths, hashFile, hashLargeFile, prepareCache, withLock, writeWhole, type CachePaths } from "../../../scripts/images/cache.ts";
+import {
+  cachePaths,
+  hashFile,
+  hashLargeFile,
+  prepareCache,
+  withLock,
+  writeWhole,
+  type CachePaths,
+} from "../../../scripts/images/cache.ts";
 import { collectContext, writeContext } from "../../../scripts/images/context.ts";
 import { CommandError, run } from "../../../scripts/images/run.ts";
 import { baseRecipe } from "../../../scripts/images/base.ts";
@@ -25,7 +33,10 @@ describe("image build: effects", function () {
   describe("commands", () => {
     it("give standard output, and every line as it comes", async () => {
       const lines: string[] = [];
-      assert.equal(await run(["sh", "-c", "echo one; echo two >&2"], { timeoutMs: 5_000, onLine: (line) => lines.push(line) }), "one");
+      assert.equal(
+        await run(["sh", "-c", "echo one; echo two >&2"], { timeoutMs: 5_000, onLine: (line) => lines.push(line) }),
+        "one",
+      );
       assert.deepEqual(lines.sort(), ["one", "two"]);
     });
 
@@ -43,7 +54,10 @@ describe("image build: effects", function () {
 
     it("that take too long are ended with all they started", async () => {
       const file = join(folder, "pid");
-      await assert.rejects(run(["sh", "-c", `sleep 60 & echo $! > ${file}; wait`], { timeoutMs: 500 }), /did not end within/);
+      await assert.rejects(
+        run(["sh", "-c", `sleep 60 & echo $! > ${file}; wait`], { timeoutMs: 500 }),
+        /did not end within/,
+      );
       await assertGone(Number(await readFile(file, "utf8")));
     });
 
@@ -62,33 +76,88 @@ describe("image build: effects", function () {
       let most = 0;
       let waits = 0;
       const enter = (): Promise<void> =>
-        withLock(paths, 10_000, undefined, () => (waits += 1), async () => {
-          most = Math.max(most, (inside += 1));
-          await sleep(600);
-          inside -= 1;
-        });
+        withLock(
+          paths,
+          10_000,
+          undefined,
+          () => (waits += 1),
+          async () => {
+            most = Math.max(most, (inside += 1));
+            await sleep(600);
+            inside -= 1;
+          },
+        );
       await Promise.all([enter(), enter()]);
       assert.equal(most, 1);
       assert.equal(waits, 1);
     });
 
     it("is free again after its holder was killed", async () => {
-      const holder = spawn(process.execPath, [
-        "--input-type=module",
-        "--eval",
-        `import { withLock } from ${JSON.stringify(join(import.meta.dirname, "../../../scripts/images/cache.ts"))};
+      const holder = spawn(
+        process.execPath,
+        [
+          "--input-type=module",
+          "--eval",
+          `import { withLock } from ${JSON.stringify(join(import.meta.dirname, "../../../scripts/images/cache.ts"))};
          await withLock(${JSON.stringify(paths)}, 5000, undefined, () => {}, () => { console.log("held"); return new Promise(() => setInterval(() => {}, 1000)); });`,
-      ], { stdio: ["ignore", "pipe", "inherit"] });
+        ],
+        { stdio: ["ignore", "pipe", "inherit"] },
+      );
       await new Promise((resolve) => holder.stdout.once("data", resolve));
-      await assert.rejects(withLock(paths, 300, undefined, () => undefined, async () => undefined), /another build of images has held/);
+      await assert.rejects(
+        withLock(
+          paths,
+          300,
+          undefined,
+          () => undefined,
+          async () => undefined,
+        ),
+        /another build of images has held/,
+      );
       holder.kill("SIGKILL");
-      assert.equal(await withLock(paths, 5_000, undefined, () => undefined, async () => "mine"), "mine");
+      assert.equal(
+        await withLock(
+          paths,
+          5_000,
+          undefined,
+          () => undefined,
+          async () => "mine",
+        ),
+        "mine",
+      );
     });
 
     it("is given back when the action fails, and not waited for after an abort", async () => {
-      await assert.rejects(withLock(paths, 5_000, undefined, () => undefined, () => Promise.reject(new Error("inner"))), /inner/);
-      await assert.rejects(withLock(paths, 5_000, AbortSignal.abort(new Error("stopped")), () => undefined, async () => undefined), /stopped/);
-      assert.equal(await withLock(paths, 5_000, undefined, () => undefined, async () => 1), 1);
+      await assert.rejects(
+        withLock(
+          paths,
+          5_000,
+          undefined,
+          () => undefined,
+          () => Promise.reject(new Error("inner")),
+        ),
+        /inner/,
+      );
+      await assert.rejects(
+        withLock(
+          paths,
+          5_000,
+          AbortSignal.abort(new Error("stopped")),
+          () => undefined,
+          async () => undefined,
+        ),
+        /stopped/,
+      );
+      assert.equal(
+        await withLock(
+          paths,
+          5_000,
+          undefined,
+          () => undefined,
+          async () => 1,
+        ),
+        1,
+      );
     });
   });
 
@@ -98,7 +167,10 @@ describe("image build: effects", function () {
       assert.equal((await stat(join(folder, "file"))).mode & 0o777, 0o600);
       await mkdir(join(folder, "taken"));
       await assert.rejects(writeWhole(join(folder, "taken"), "content"));
-      assert.deepEqual((await readdir(folder)).filter((name) => name.includes("partial")), []);
+      assert.deepEqual(
+        (await readdir(folder)).filter((name) => name.includes("partial")),
+        [],
+      );
     });
 
     it("of large size are hashed again only when they change", async () => {
@@ -119,7 +191,10 @@ describe("image build: effects", function () {
       await writeFile(join(context, "dist/left-over"), "of another build");
       const spec = { name: "edge", holds: "", bundles: false, buildArgs: {} } as const;
       const { entries } = await collectContext(folder, spec, paths);
-      assert.deepEqual(entries.map(({ path, executable }) => [path, executable]).sort(), [["Containerfile", false], ["sub/script", true]]);
+      assert.deepEqual(entries.map(({ path, executable }) => [path, executable]).sort(), [
+        ["Containerfile", false],
+        ["sub/script", true],
+      ]);
       await writeContext(entries, join(folder, "out"));
       assert.equal((await stat(join(folder, "out/Containerfile"))).mode & 0o777, 0o644);
       assert.equal((await stat(join(folder, "out/sub/script"))).mode & 0o777, 0o755);

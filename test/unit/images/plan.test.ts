@@ -1,9 +1,20 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { archiveName, contentTag, localReference, stepOf, type ContextFile, type ImageInputs } from "../../../scripts/images/plan.ts";
+import {
+  archiveName,
+  contentTag,
+  localReference,
+  stepOf,
+  type ContextFile,
+  type ImageInputs,
+} from "../../../scripts/images/plan.ts";
 
 const hex = fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 64, maxLength: 64 });
-const file = fc.record({ path: fc.stringMatching(/^[a-z]{1,8}(\/[a-z]{1,8})?$/), executable: fc.boolean(), sha256: hex });
+const file = fc.record({
+  path: fc.stringMatching(/^[a-z]{1,8}(\/[a-z]{1,8})?$/),
+  executable: fc.boolean(),
+  sha256: hex,
+});
 const inputs: fc.Arbitrary<ImageInputs> = fc
   .record({
     name: fc.constantFrom("edge", "redis"),
@@ -12,13 +23,20 @@ const inputs: fc.Arbitrary<ImageInputs> = fc
     files: fc.uniqueArray(file, { selector: ({ path }) => path, maxLength: 6 }),
     containerfile: hex,
   })
-  .map(({ containerfile, files, ...rest }) => ({ ...rest, files: [{ path: "Containerfile", executable: false, sha256: containerfile }, ...files] }));
+  .map(({ containerfile, files, ...rest }) => ({
+    ...rest,
+    files: [{ path: "Containerfile", executable: false, sha256: containerfile }, ...files],
+  }));
 
 describe("image tags", () => {
   it("are 12 hex digits and do not depend on the order of files or arguments", () => {
     fc.assert(
       fc.property(inputs, (given) => {
-        const turned = { ...given, files: [...given.files].reverse(), buildArgs: Object.fromEntries(Object.entries(given.buildArgs).reverse()) };
+        const turned = {
+          ...given,
+          files: [...given.files].reverse(),
+          buildArgs: Object.fromEntries(Object.entries(given.buildArgs).reverse()),
+        };
         const tag = contentTag(given);
         assert.match(tag, /^[0-9a-f]{12}$/);
         assert.equal(contentTag(turned), tag);
@@ -51,7 +69,10 @@ describe("image tags", () => {
 
   it("can't be had for a context without a Containerfile, or with a path twice", () => {
     const one = { path: "Containerfile", executable: false, sha256: "0" };
-    assert.throws(() => contentTag({ name: "edge", base: "b", buildArgs: {}, files: [] }), /there is no images\/edge\/Containerfile/);
+    assert.throws(
+      () => contentTag({ name: "edge", base: "b", buildArgs: {}, files: [] }),
+      /there is no images\/edge\/Containerfile/,
+    );
     assert.throws(() => contentTag({ name: "edge", base: "b", buildArgs: {}, files: [one, one] }), /twice/);
   });
 
