@@ -38,7 +38,11 @@ export class Edge extends pulumi.ComponentResource {
     const meta = () => metadata(ctx, COMPONENTS.edge, SERVICES.edge);
     const upstream = { ...args.upstream, tlsName: SERVICES.api };
 
-    const account = new k8s.core.v1.ServiceAccount(name, { metadata: meta(), automountServiceAccountToken: false }, child);
+    const account = new k8s.core.v1.ServiceAccount(
+      name,
+      { metadata: meta(), automountServiceAccountToken: false },
+      child,
+    );
     const config = new k8s.core.v1.ConfigMap(
       name,
       { metadata: meta(), data: edgeConfig({ settings, region: ctx.region, domain: ctx.domain, upstream }) },
@@ -71,12 +75,20 @@ export class Edge extends pulumi.ComponentResource {
       { ...child, dependsOn: [account, config] },
     );
     // Ready pods first: the engine waits for a load balancer's address, and that for pods to send to.
-    const service = new k8s.core.v1.Service(name, { metadata: this.serviceMetadata(args), spec: serviceSpec(ctx, settings) }, { ...child, dependsOn: [deployment] });
+    const service = new k8s.core.v1.Service(
+      name,
+      { metadata: this.serviceMetadata(args), spec: serviceSpec(ctx, settings) },
+      { ...child, dependsOn: [deployment] },
+    );
     new k8s.policy.v1.PodDisruptionBudget(
       name,
       {
         metadata: meta(),
-        spec: { maxUnavailable: 1, selector: { matchLabels: selectorOf(ctx, COMPONENTS.edge) }, unhealthyPodEvictionPolicy: "AlwaysAllow" },
+        spec: {
+          maxUnavailable: 1,
+          selector: { matchLabels: selectorOf(ctx, COMPONENTS.edge) },
+          unhealthyPodEvictionPolicy: "AlwaysAllow",
+        },
       },
       child,
     );
@@ -93,7 +105,8 @@ export class Edge extends pulumi.ComponentResource {
 }
 
 function serviceSpec(ctx: RegionContext, settings: EdgeSettings): k8s.types.input.core.v1.ServiceSpec {
-  const { type, externalTrafficPolicy, loadBalancerClass, loadBalancerSourceRanges, httpNodePort, httpsNodePort } = settings.service;
+  const { type, externalTrafficPolicy, loadBalancerClass, loadBalancerSourceRanges, httpNodePort, httpsNodePort } =
+    settings.service;
   const nodePort = (fixed: number | undefined) => (fixed === undefined ? {} : { nodePort: fixed });
   return {
     type,
@@ -114,9 +127,14 @@ function policySpec(ctx: RegionContext, upstreamPort: number): k8s.types.input.n
   return {
     podSelector: { matchLabels: selectorOf(ctx, COMPONENTS.edge) },
     policyTypes: ["Ingress", "Egress"],
-    ingress: [{ ports: [EDGE_PORTS.http, EDGE_PORTS.https, EDGE_PORTS.health].map((port) => ({ protocol: "TCP", port })) }],
+    ingress: [
+      { ports: [EDGE_PORTS.http, EDGE_PORTS.https, EDGE_PORTS.health].map((port) => ({ protocol: "TCP", port })) },
+    ],
     egress: [
-      { to: [{ podSelector: { matchLabels: selectorOf(ctx, COMPONENTS.api) } }], ports: [{ protocol: "TCP", port: upstreamPort }] },
+      {
+        to: [{ podSelector: { matchLabels: selectorOf(ctx, COMPONENTS.api) } }],
+        ports: [{ protocol: "TCP", port: upstreamPort }],
+      },
       // Wherever the cluster's DNS runs: not everywhere is it a pod of kube-system.
       { ports: ["UDP", "TCP"].map((protocol) => ({ protocol, port: 53 })) },
     ],
@@ -132,10 +150,14 @@ function checkArgs(name: string, { upstream }: EdgeArgs): void {
   }
   upstream.servers.forEach((host, i) => {
     if (/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(host)) return;
-    errors.push({ propertyPath: `upstream.servers[${i}]`, reason: `${JSON.stringify(host)} is no host name; give the name of a Service` });
+    errors.push({
+      propertyPath: `upstream.servers[${i}]`,
+      reason: `${JSON.stringify(host)} is no host name; give the name of a Service`,
+    });
   });
   const twin = upstream.servers.find((host, i) => upstream.servers.indexOf(host) !== i);
-  if (twin !== undefined) errors.push({ propertyPath: "upstream.servers", reason: `names ${twin} twice; it would get twice its share` });
+  if (twin !== undefined)
+    errors.push({ propertyPath: "upstream.servers", reason: `names ${twin} twice; it would get twice its share` });
   if (!Number.isInteger(upstream.port) || upstream.port < 1 || upstream.port > 65535) {
     errors.push({ propertyPath: "upstream.port", reason: `${upstream.port} is no port; give 1 to 65535` });
   }

@@ -38,19 +38,25 @@ export const EDGE_ERRORS: readonly EdgeError[] = [
 export function errorPages(headersFile: string, retryAfterSeconds: number, requestId: string): Node[] {
   const pages = EDGE_ERRORS.flatMap((error) =>
     (error.from ?? [error.status]).map((from) =>
-      from === error.status ? d("error_page", from, path(error)) : d("error_page", from, `=${error.status}`, path(error)),
+      from === error.status
+        ? d("error_page", from, path(error))
+        : d("error_page", from, `=${error.status}`, path(error)),
     ),
   );
   const locations = EDGE_ERRORS.map((error) =>
-    block("location", ["=", path(error)], [
-      d("internal"),
-      d("include", headersFile),
-      // A cache in between must not keep what may be over in a second.
-      d("add_header", "Cache-Control", "no-store", "always"),
-      ...(error.status === 429 ? [d("add_header", "Retry-After", retryAfterSeconds, "always")] : []),
-      d("default_type", "application/json"),
-      d("return", error.status, errorBody(error, requestId)),
-    ]),
+    block(
+      "location",
+      ["=", path(error)],
+      [
+        d("internal"),
+        d("include", headersFile),
+        // A cache in between must not keep what may be over in a second.
+        d("add_header", "Cache-Control", "no-store", "always"),
+        ...(error.status === 429 ? [d("add_header", "Retry-After", retryAfterSeconds, "always")] : []),
+        d("default_type", "application/json"),
+        d("return", error.status, errorBody(error, requestId)),
+      ],
+    ),
   );
   return [comment("Errors that NGINX makes itself; what the API answers is never replaced."), ...pages, ...locations];
 }

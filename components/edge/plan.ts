@@ -1,4 +1,5 @@
 import { errorPages } from "./errors.ts";
+import { proxy, upstream } from "./proxy.ts";
 import { servers } from "./servers.ts";
 import { workerProcesses, type EdgeSettings } from "./settings.ts";
 import { block, comment, d, literal, print, type Node } from "./syntax.ts";
@@ -100,19 +101,29 @@ function main(plan: EdgePlan): Node[] {
     d("pid", `${PATHS.run}/nginx.pid`),
     d("error_log", "/dev/stderr", settings.log.level),
     block("events", [], [d("worker_connections", connections), d("multi_accept", "on")]),
-    block("http", [], [
-      ...basics(settings),
-      ...clientAddress(settings),
-      ...logging(settings),
-      ...compression(settings),
-      ...tls(settings),
-      ...limits(settings),
-      comment("Only what the API really sent may be kept by clients, not an error. After a retry the last status counts."),
-      block("map", ["$upstream_status", "$static_expires"], [d("default", "off"), d(KEPT, `${settings.staticMaxAgeSeconds}s`)]),
-      block("map", ["$upstream_status", "$static_cache_control"], [d("default", ""), d(KEPT, "public, immutable")]),
-      d("include", "upstream.conf"),
-      d("include", "servers.conf"),
-    ]),
+    block(
+      "http",
+      [],
+      [
+        ...basics(settings),
+        ...clientAddress(settings),
+        ...logging(settings),
+        ...compression(settings),
+        ...tls(settings),
+        ...limits(settings),
+        comment(
+          "Only what the API really sent may be kept by clients, not an error. After a retry the last status counts.",
+        ),
+        block(
+          "map",
+          ["$upstream_status", "$static_expires"],
+          [d("default", "off"), d(KEPT, `${settings.staticMaxAgeSeconds}s`)],
+        ),
+        block("map", ["$upstream_status", "$static_cache_control"], [d("default", ""), d(KEPT, "public, immutable")]),
+        d("include", "upstream.conf"),
+        d("include", "servers.conf"),
+      ],
+    ),
   ];
 }
 
@@ -137,7 +148,9 @@ function basics(settings: EdgeSettings): Node[] {
     d("server_names_hash_bucket_size", 512),
     d("server_names_hash_max_size", 1024),
     comment("The root file system is read-only."),
-    ...["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => d(`${kind}_temp_path`, `${PATHS.cache}/${kind}`)),
+    ...["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) =>
+      d(`${kind}_temp_path`, `${PATHS.cache}/${kind}`),
+    ),
   ];
 }
 
@@ -151,11 +164,16 @@ function clientAddress(settings: EdgeSettings): Node[] {
     ...from,
     d("real_ip_header", "X-Forwarded-For"),
     d("real_ip_recursive", "on"),
-    block("geo", ["$realip_remote_addr", "$edge_from_proxy"], [d("default", 0), ...trusted.map((network) => d(network, 1))]),
-    block("map", ["$edge_from_proxy:$http_x_request_id", "$edge_request_id"], [
-      d("default", "$request_id"),
-      d("~^1:(?<given_request_id>[A-Za-z0-9_-]{8,64})$", "$given_request_id"),
-    ]),
+    block(
+      "geo",
+      ["$realip_remote_addr", "$edge_from_proxy"],
+      [d("default", 0), ...trusted.map((network) => d(network, 1))],
+    ),
+    block(
+      "map",
+      ["$edge_from_proxy:$http_x_request_id", "$edge_request_id"],
+      [d("default", "$request_id"), d("~^1:(?<given_request_id>[A-Za-z0-9_-]{8,64})$", "$given_request_id")],
+    ),
   ];
 }
 
@@ -189,7 +207,11 @@ function logging(settings: EdgeSettings): Node[] {
             `"$http_x_forwarded_for" rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" ` +
             `urt="$upstream_response_time" rid=${requestId}`,
         );
-  return [format, comment("Written in blocks: one write per line costs more than the line."), d("access_log", "/dev/stdout", "main", "buffer=32k", "flush=1s")];
+  return [
+    format,
+    comment("Written in blocks: one write per line costs more than the line."),
+    d("access_log", "/dev/stdout", "main", "buffer=32k", "flush=1s"),
+  ];
 }
 
 function compression(settings: EdgeSettings): Node[] {
@@ -211,7 +233,10 @@ function compression(settings: EdgeSettings): Node[] {
 }
 
 /** Forward secrecy and authenticated encryption only, for keys of either kind. TLS 1.3 has its own list. */
-const CIPHERS = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].flatMap((c) => [`ECDHE-ECDSA-${c}`, `ECDHE-RSA-${c}`]);
+const CIPHERS = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].flatMap((c) => [
+  `ECDHE-ECDSA-${c}`,
+  `ECDHE-RSA-${c}`,
+]);
 
 function tls(settings: EdgeSettings): Node[] {
   return [
@@ -229,74 +254,14 @@ function tls(settings: EdgeSettings): Node[] {
 
 function limits(settings: EdgeSettings): Node[] {
   const { api, login, zoneMegabytes } = settings.limits;
-  const zone = (name: string, rate: number) => d("limit_req_zone", "$binary_remote_addr", `zone=${name}:${zoneMegabytes}m`, `rate=${rate}r/s`);
+  const zone = (name: string, rate: number) =>
+    d("limit_req_zone", "$binary_remote_addr", `zone=${name}:${zoneMegabytes}m`, `rate=${rate}r/s`);
   // A flood is seen in the access log; each line of it in the error log too would only help the flood.
-  return [zone("api", api.ratePerSecond), zone("login", login.ratePerSecond), d("limit_req_status", 429), d("limit_req_log_level", "info")];
-}
-
-/** In a file of its own: a sidecar that follows the API's health may put its own in its place. */
-function upstream({ settings, upstream: to }: EdgePlan): Node[] {
-  const { maxFails, failTimeoutSeconds, keepalive, keepaliveIdleSeconds } = settings.upstream;
   return [
-    block("upstream", [UPSTREAM], [
-      // Counts are shared by the workers; without it each would have to find a dead pod for itself.
-      d("zone", UPSTREAM, "256k"),
-      d("least_conn"),
-      ...to.servers.map((host) => d("server", `${literal(host)}:${to.port}`, `max_fails=${maxFails}`, `fail_timeout=${failTimeoutSeconds}s`)),
-      d("keepalive", keepalive),
-      d("keepalive_timeout", `${keepaliveIdleSeconds}s`),
-    ]),
-  ];
-}
-
-/** What all locations that pass requests on have in common. */
-function proxy({ settings, upstream: to }: EdgePlan, requestId: string): Node[] {
-  const { connectTimeoutSeconds, sendTimeoutSeconds, readTimeoutSeconds, bufferKilobytes, buffers } = settings.upstream;
-  return [
-    d("proxy_pass", `${to.tls ? "https" : "http"}://${UPSTREAM}`),
-    comment("Without these two, NGINX speaks HTTP/1.0 and closes each connection: keepalive would do nothing."),
-    d("proxy_http_version", "1.1"),
-    d("proxy_set_header", "Connection", ""),
-    comment("What a client says of itself in these is dropped, not passed on."),
-    d("proxy_set_header", "Host", "$host"),
-    d("proxy_set_header", "X-Real-IP", "$remote_addr"),
-    d("proxy_set_header", "X-Forwarded-For", "$remote_addr"),
-    d("proxy_set_header", "X-Forwarded-Proto", "$scheme"),
-    d("proxy_set_header", "X-Forwarded-Host", "$host"),
-    d("proxy_set_header", "X-Forwarded-Port", settings.publicHttpsPort),
-    d("proxy_set_header", "Forwarded", ""),
-    d("proxy_set_header", "X-Request-ID", requestId),
-    comment("Set by the edge: once, and not twice."),
-    ...[...Object.keys(settings.securityHeaders), "Strict-Transport-Security", "X-Request-ID"].map((name) => d("proxy_hide_header", name)),
-    d("proxy_connect_timeout", `${connectTimeoutSeconds}s`),
-    d("proxy_send_timeout", `${sendTimeoutSeconds}s`),
-    d("proxy_read_timeout", `${readTimeoutSeconds}s`),
-    d("proxy_buffering", "on"),
-    d("proxy_buffer_size", `${bufferKilobytes}k`),
-    d("proxy_buffers", buffers, `${bufferKilobytes}k`),
-    d("proxy_max_temp_file_size", "64m"),
-    comment("The next pod is tried when one cannot be reached or breaks off, and never again for a request that may have"),
-    comment("had an effect (POST, PATCH). An answer of the API, even 503, is an answer: it is passed on."),
-    d("proxy_next_upstream", "error", "timeout"),
-    d("proxy_next_upstream_tries", to.servers.length),
-    d("proxy_next_upstream_timeout", `${connectTimeoutSeconds * to.servers.length}s`),
-    d("proxy_intercept_errors", "off"),
-    ...(to.tls ? proxyTls(to) : []),
-  ];
-}
-
-function proxyTls(to: EdgeUpstream): Node[] {
-  return [
-    d("proxy_ssl_protocols", "TLSv1.2", "TLSv1.3"),
-    d("proxy_ssl_verify", "on"),
-    d("proxy_ssl_verify_depth", 2),
-    d("proxy_ssl_trusted_certificate", `${PATHS.clientTls}/ca.crt`),
-    comment("One name for all pods, so that a TLS session of one upstream connection can be resumed by the next."),
-    d("proxy_ssl_name", literal(to.tlsName)),
-    d("proxy_ssl_server_name", "on"),
-    d("proxy_ssl_session_reuse", "on"),
-    d("proxy_ssl_certificate", `${PATHS.clientTls}/tls.crt`),
-    d("proxy_ssl_certificate_key", `${PATHS.clientTls}/tls.key`),
+    zone("api", api.ratePerSecond),
+    zone("login", login.ratePerSecond),
+    d("limit_req_status", 429),
+    d("limit_req_log_level", "info"),
   ];
 }
 
@@ -310,5 +275,10 @@ function headers(settings: EdgeSettings, requestId: string): Node[] {
 
 /** Over HTTPS only: in a plain response it means nothing, and must not be there (RFC 6797, 7.2). */
 function hsts({ tls: { hstsSeconds, hstsIncludeSubDomains } }: EdgeSettings): Node {
-  return d("add_header", "Strict-Transport-Security", `max-age=${hstsSeconds}${hstsIncludeSubDomains ? "; includeSubDomains" : ""}`, "always");
+  return d(
+    "add_header",
+    "Strict-Transport-Security",
+    `max-age=${hstsSeconds}${hstsIncludeSubDomains ? "; includeSubDomains" : ""}`,
+    "always",
+  );
 }

@@ -70,13 +70,19 @@ function nginx(settings: EdgeSettings): Omit<Container, "name"> {
       { name: "EDGE_WATCH", value: [PATHS.config, PATHS.tls, PATHS.clientTls, PATHS.upstreams].join(" ") },
       { name: "EDGE_DRAIN_SECONDS", value: String(settings.drainSeconds) },
     ],
-    ports: (["http", "https", "health"] as const).map((name) => ({ name, containerPort: EDGE_PORTS[name], protocol: "TCP" })),
+    ports: (["http", "https", "health"] as const).map((name) => ({
+      name,
+      containerPort: EDGE_PORTS[name],
+      protocol: "TCP",
+    })),
     // All of NGINX alone: an API that is down is answered with 502 and is no reason to restart or to take out the edge.
     startupProbe: { ...probe, periodSeconds: 1, failureThreshold: 60 },
     readinessProbe: { ...probe, periodSeconds: 5, failureThreshold: 2 },
     livenessProbe: { ...probe, periodSeconds: 10, failureThreshold: 3 },
     // Serves on while the word spreads that this pod goes; only then does NGINX get its signal and finish what is open.
-    ...(settings.preStopSeconds > 0 ? { lifecycle: { preStop: { exec: { command: ["/bin/sleep", String(settings.preStopSeconds)] } } } } : {}),
+    ...(settings.preStopSeconds > 0
+      ? { lifecycle: { preStop: { exec: { command: ["/bin/sleep", String(settings.preStopSeconds)] } } } }
+      : {}),
     volumeMounts: [
       { name: "config", mountPath: PATHS.config, readOnly: true },
       { name: "tls", mountPath: PATHS.tls, readOnly: true },

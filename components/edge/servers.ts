@@ -11,51 +11,75 @@ export function servers(plan: EdgePlan, ports: EdgePorts, names: readonly string
   const publicPort = settings.publicHttpsPort === 443 ? "" : `:${settings.publicHttpsPort}`;
   return [
     comment("Plain HTTP: to HTTPS. The host is one of the known names and not whatever a client wrote."),
-    block("server", [], [
-      ...listen(settings, ports.http, []),
-      known,
-      ...plain,
-      health("headers-http.conf"),
-      block("location", ["/"], [d("return", 301, `https://$host${publicPort}$request_uri`)]),
-    ]),
-    block("server", [], [
-      ...listen(settings, ports.https, ["ssl"]),
-      known,
-      ...secure,
-      health("headers-https.conf"),
-      ...locations(settings),
-      block("location", ["/"], [d("return", 404)]),
-    ]),
+    block(
+      "server",
+      [],
+      [
+        ...listen(settings, ports.http, []),
+        known,
+        ...plain,
+        health("headers-http.conf"),
+        block("location", ["/"], [d("return", 301, `https://$host${publicPort}$request_uri`)]),
+      ],
+    ),
+    block(
+      "server",
+      [],
+      [
+        ...listen(settings, ports.https, ["ssl"]),
+        known,
+        ...secure,
+        health("headers-https.conf"),
+        ...locations(settings),
+        block("location", ["/"], [d("return", 404)]),
+      ],
+    ),
     comment("Unknown hosts: nothing but /health, for load balancers that ask by address."),
-    block("server", [], [
-      ...listen(settings, ports.http, ["default_server"]),
-      d("server_name", "_"),
-      ...plain,
-      health("headers-http.conf"),
-      block("location", ["/"], [d("return", 421)]),
-    ]),
-    block("server", [], [
-      ...listen(settings, ports.https, ["ssl", "default_server"]),
-      d("server_name", "_"),
-      ...secure,
-      health("headers-https.conf"),
-      block("location", ["/"], [d("return", 421)]),
-    ]),
+    block(
+      "server",
+      [],
+      [
+        ...listen(settings, ports.http, ["default_server"]),
+        d("server_name", "_"),
+        ...plain,
+        health("headers-http.conf"),
+        block("location", ["/"], [d("return", 421)]),
+      ],
+    ),
+    block(
+      "server",
+      [],
+      [
+        ...listen(settings, ports.https, ["ssl", "default_server"]),
+        d("server_name", "_"),
+        ...secure,
+        health("headers-https.conf"),
+        block("location", ["/"], [d("return", 421)]),
+      ],
+    ),
     comment("The kubelet's probes: they never begin with a PROXY header, whatever the load balancer does."),
-    block("server", [], [
-      ...addresses(settings, ports.health).map((address) => d("listen", address)),
-      d("access_log", "off"),
-      ...plain,
-      health("headers-http.conf"),
-      block("location", ["/"], [d("return", 404)]),
-    ]),
+    block(
+      "server",
+      [],
+      [
+        ...addresses(settings, ports.health).map((address) => d("listen", address)),
+        d("access_log", "off"),
+        ...plain,
+        health("headers-http.conf"),
+        block("location", ["/"], [d("return", 404)]),
+      ],
+    ),
     comment("Figures for an exporter in the same pod."),
-    block("server", [], [
-      d("listen", `127.0.0.1:${ports.status}`),
-      d("access_log", "off"),
-      block("location", ["=", "/stub_status"], [d("stub_status")]),
-      block("location", ["/"], [d("return", 404)]),
-    ]),
+    block(
+      "server",
+      [],
+      [
+        d("listen", `127.0.0.1:${ports.status}`),
+        d("access_log", "off"),
+        block("location", ["=", "/stub_status"], [d("stub_status")]),
+        block("location", ["/"], [d("return", 404)]),
+      ],
+    ),
   ];
 }
 
@@ -70,13 +94,17 @@ function listen(settings: EdgeSettings, port: number, flags: readonly string[]):
 }
 
 function health(headersFile: string): Directive {
-  return block("location", ["=", "/health"], [
-    d("access_log", "off"),
-    d("include", headersFile),
-    d("add_header", "Cache-Control", "no-store", "always"),
-    d("default_type", "text/plain"),
-    d("return", 200, "healthy\n"),
-  ]);
+  return block(
+    "location",
+    ["=", "/health"],
+    [
+      d("access_log", "off"),
+      d("include", headersFile),
+      d("add_header", "Cache-Control", "no-store", "always"),
+      d("default_type", "text/plain"),
+      d("return", 200, "healthy\n"),
+    ],
+  );
 }
 
 function locations(settings: EdgeSettings): Directive[] {
@@ -98,14 +126,18 @@ function locations(settings: EdgeSettings): Directive[] {
         ]),
       ),
     ),
-    block("location", ["/static/"], [
-      d("include", "proxy.conf"),
-      d("proxy_hide_header", "Cache-Control"),
-      d("proxy_hide_header", "Expires"),
-      d("expires", "$static_expires"),
-      d("include", "headers-https.conf"),
-      d("add_header", "Cache-Control", "$static_cache_control"),
-    ]),
+    block(
+      "location",
+      ["/static/"],
+      [
+        d("include", "proxy.conf"),
+        d("proxy_hide_header", "Cache-Control"),
+        d("proxy_hide_header", "Expires"),
+        d("expires", "$static_expires"),
+        d("include", "headers-https.conf"),
+        d("add_header", "Cache-Control", "$static_cache_control"),
+      ],
+    ),
   ];
 }
 

@@ -1,20 +1,6 @@
 import { z } from "zod";
 import { byteQuantity, dnsName, port, quantityCores, resources } from "../common/schema.ts";
-import { isTooWide, parseCidr } from "./cidr.ts";
-
-const cidr = z
-  .string()
-  .refine((text) => parseCidr(text) !== undefined, 'must be a network such as "10.0.0.0/8" or "2001:db8::/32"');
-
-/** A header's name; what NGINX and proxies on the way take without doubt. */
-const headerName = z.string().regex(/^[A-Za-z][A-Za-z0-9-]{0,63}$/, "must be a header's name: letters, digits and '-'");
-
-/** `$` would start a variable of NGINX, for which there is no escape; quotes and backslashes are not needed in any header
- *  worth setting. */
-const headerValue = z
-  .string()
-  .regex(/^[\x20-\x7e]{1,1024}$/, "must be printable ASCII, 1 to 1024 characters")
-  .regex(/^[^"\\$]*$/, "must not contain '\"', '\\' or '$'");
+import { clientAddress, securityHeaders, service, tls } from "./public-settings.ts";
 
 const limit = (rate: number, burst: number, what: string) =>
   z
@@ -24,123 +10,70 @@ const limit = (rate: number, burst: number, what: string) =>
         .min(1)
         .max(1_000_000)
         .default(rate)
-        .describe(`requests per second that one client address may send ${what} in the long run, per edge pod (§5.1.1)`),
+        .describe(
+          `requests per second that one client address may send ${what} in the long run, per edge pod (§5.1.1)`,
+        ),
       burst: z
         .int()
         .min(0)
         .max(1_000_000)
         .default(burst)
-        .describe("requests above the rate that are served at once before the first one gets 429 (§5.1.1: burst, nodelay)"),
+        .describe(
+          "requests above the rate that are served at once before the first one gets 429 (§5.1.1: burst, nodelay)",
+        ),
     })
     .describe(`rate limit ${what}`);
 
-const service = z
-  .strictObject({
-    type: z
-      .enum(["LoadBalancer", "NodePort", "ClusterIP"])
-      .default("LoadBalancer")
-      .describe("how the edge is reached from outside of the cluster; ClusterIP: only from within or through a proxy of one's own"),
-    annotations: z
-      .record(z.string().min(1), z.string())
-      .default({})
-      .describe("annotations of the Service, such as those by which a cloud's load balancer is set up"),
-    loadBalancerClass: z.string().min(1).optional().describe("class of the load balancer; default: the cluster's"),
-    loadBalancerSourceRanges: z.array(cidr).default([]).describe("networks that may reach the load balancer; empty: all"),
-    externalTrafficPolicy: z
-      .enum(["Local", "Cluster"])
-      .default("Local")
-      .describe("Local keeps the client's address (only nodes that run an edge pod take traffic); Cluster hides it behind the node's"),
-    httpNodePort: port.optional().describe("fixed node port of HTTP; default: one that the cluster picks"),
-    httpsNodePort: port.optional().describe("fixed node port of HTTPS; default: one that the cluster picks"),
-  })
-  .superRefine((value, ctx) => {
-    const only = (key: keyof typeof value, given: boolean, types: string[]) => {
-      if (!given || types.includes(value.type)) return;
-      ctx.addIssue({ code: "custom", path: [key], message: `has a meaning only with type ${types.join(" or ")}`, input: value[key] });
-    };
-    only("httpNodePort", value.httpNodePort !== undefined, ["NodePort", "LoadBalancer"]);
-    only("httpsNodePort", value.httpsNodePort !== undefined, ["NodePort", "LoadBalancer"]);
-    only("loadBalancerClass", value.loadBalancerClass !== undefined, ["LoadBalancer"]);
-    only("loadBalancerSourceRanges", value.loadBalancerSourceRanges.length > 0, ["LoadBalancer"]);
-  })
-  .describe("the Service in front of the edge pods");
-
-const clientAddress = z
-  .strictObject({
-    mode: z
-      .enum(["direct", "proxy-protocol", "x-forwarded-for"])
-      .default("direct")
-      .describe(
-        "where a client's address comes from, by which limits count and which the API sees. direct: from the connection; " +
-          "proxy-protocol: from the PROXY header with which the load balancer begins each connection (both listeners then demand it); " +
-          "x-forwarded-for: from that header, read from the right past the trusted proxies (they must speak HTTPS to the edge)",
-      ),
-    trusted: z
-      .array(cidr)
-      .default([])
-      .describe("networks of the load balancers whose word is believed; from all others the connection's own address counts"),
-  })
-  .superRefine((value, ctx) => {
-    const issue = (message: string) => ctx.addIssue({ code: "custom", path: ["trusted"], message, input: value.trusted });
-    if (value.mode === "direct" && value.trusted.length > 0) issue("must be empty, as mode direct trusts nobody's word");
-    if (value.mode !== "direct" && value.trusted.length === 0) issue(`must name the load balancers' networks, as mode is ${value.mode}`);
-    if (value.mode !== "direct" && value.trusted.some(isTooWide)) {
-      issue("must not be wider than /8 (IPv6: /7): strangers could then name any address as the client's");
-    }
-  })
-  .describe("how the client's address is found behind a load balancer");
-
 const upstream = z
   .strictObject({
-    maxFails: z.int().min(0).max(100).default(3).describe("failed tries within the fail time-out that take an API pod out (§5.1.1)"),
-    failTimeoutSeconds: z.int().min(1).max(3600).default(30).describe("in which failures are counted, and for which the pod is out (§5.1.1)"),
-    keepalive: z.int().min(1).max(1024).default(32).describe("idle connections to the API that each worker keeps open (§5.1.1)"),
+    maxFails: z
+      .int()
+      .min(0)
+      .max(100)
+      .default(3)
+      .describe("failed tries within the fail time-out that take an API pod out (§5.1.1)"),
+    failTimeoutSeconds: z
+      .int()
+      .min(1)
+      .max(3600)
+      .default(30)
+      .describe("in which failures are counted, and for which the pod is out (§5.1.1)"),
+    keepalive: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(32)
+      .describe("idle connections to the API that each worker keeps open (§5.1.1)"),
     keepaliveIdleSeconds: z
       .int()
       .min(1)
       .max(3600)
       .default(30)
-      .describe("an idle connection to the API is closed after this; must be less than the API's own time, or requests meet connections that just closed"),
+      .describe(
+        "an idle connection to the API is closed after this; must be less than the API's own time, or requests meet connections that just closed",
+      ),
     connectTimeoutSeconds: z.int().min(1).max(75).default(5).describe("until a connection to the API stands (§5.1.1)"),
-    sendTimeoutSeconds: z.int().min(1).max(3600).default(60).describe("between two writes of a request to the API (§5.1.1)"),
-    readTimeoutSeconds: z.int().min(1).max(3600).default(60).describe("between two reads of a response from the API (§5.1.1)"),
-    bufferKilobytes: z.int().min(4).max(64).default(4).describe("one proxy buffer; a response's whole header must fit into one (§5.1.1: 4k)"),
+    sendTimeoutSeconds: z
+      .int()
+      .min(1)
+      .max(3600)
+      .default(60)
+      .describe("between two writes of a request to the API (§5.1.1)"),
+    readTimeoutSeconds: z
+      .int()
+      .min(1)
+      .max(3600)
+      .default(60)
+      .describe("between two reads of a response from the API (§5.1.1)"),
+    bufferKilobytes: z
+      .int()
+      .min(4)
+      .max(64)
+      .default(4)
+      .describe("one proxy buffer; a response's whole header must fit into one (§5.1.1: 4k)"),
     buffers: z.int().min(2).max(256).default(8).describe("proxy buffers per request (§5.1.1: 8)"),
   })
   .describe("connections to the API pods");
-
-const tls = z
-  .strictObject({
-    protocols: z.array(z.enum(["TLSv1.2", "TLSv1.3"])).min(1).default(["TLSv1.2", "TLSv1.3"]).describe("TLS versions offered to clients (§5.1.1)"),
-    sessionTimeoutSeconds: z.int().min(60).max(86_400).default(600).describe("how long a TLS session may be resumed (§5.1.1: 10 minutes)"),
-    hstsSeconds: z.int().min(0).max(63_072_000).default(31_536_000).describe("max-age of Strict-Transport-Security (§5.1.1: one year); 0 makes browsers forget it"),
-    hstsIncludeSubDomains: z.boolean().default(true).describe("whether that holds for all names under the host (§5.1.1)"),
-  })
-  .describe("TLS towards clients");
-
-/** The seed's headers. X-XSS-Protection only means something to old browsers; it is kept as the design demands it. */
-const DEFAULT_HEADERS = { "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "X-XSS-Protection": "1; mode=block" };
-
-/** Headers that the generated configuration sets itself. */
-const OWN_HEADERS = ["strict-transport-security", "content-type", "content-length", "cache-control", "retry-after", "x-request-id", "connection"];
-
-const securityHeaders = z
-  .record(headerName, headerValue)
-  .default(DEFAULT_HEADERS)
-  .superRefine((headers, ctx) => {
-    const seen = new Set<string>();
-    for (const name of Object.keys(headers)) {
-      const lower = name.toLowerCase();
-      const message = OWN_HEADERS.includes(lower)
-        ? "is set by the edge itself"
-        : seen.has(lower)
-          ? "stands here twice; names of headers know no case"
-          : undefined;
-      if (message) ctx.addIssue({ code: "custom", path: [name], message, input: headers[name] });
-      seen.add(lower);
-    }
-  })
-  .describe("headers of every response, errors included, besides Strict-Transport-Security; replaces the default set as a whole (§5.1.1)");
 
 const workers = z
   .strictObject({
@@ -149,8 +82,15 @@ const workers = z
       .min(1)
       .max(64)
       .optional()
-      .describe("worker processes; default: the CPU limit, rounded up (NGINX's `auto` would count the node's cores, not the pod's)"),
-    connections: z.int().min(64).max(65_536).default(1024).describe("connections per worker, those to the API included (§5.1.1)"),
+      .describe(
+        "worker processes; default: the CPU limit, rounded up (NGINX's `auto` would count the node's cores, not the pod's)",
+      ),
+    connections: z
+      .int()
+      .min(64)
+      .max(65_536)
+      .default(1024)
+      .describe("connections per worker, those to the API included (§5.1.1)"),
   })
   .describe("worker processes");
 
@@ -163,8 +103,12 @@ export const edgeSettings = z
       .array(dnsName)
       .max(50)
       .default([])
-      .describe("further host names to answer to, besides the domain, api.<domain> and api-<region>.<domain>; the certificate must be good for them"),
-    publicHttpsPort: port.default(443).describe("port under which clients reach HTTPS: where plain HTTP is redirected to"),
+      .describe(
+        "further host names to answer to, besides the domain, api.<domain> and api-<region>.<domain>; the certificate must be good for them",
+      ),
+    publicHttpsPort: port
+      .default(443)
+      .describe("port under which clients reach HTTPS: where plain HTTP is redirected to"),
     clientAddress: clientAddress.prefault({}),
     limits: z
       .strictObject({
@@ -175,13 +119,24 @@ export const edgeSettings = z
           .min(1)
           .max(256)
           .default(10)
-          .describe("memory of each limit's table (§5.1.1: 10m); one megabyte holds about 16000 IPv4 or 8000 IPv6 addresses"),
+          .describe(
+            "memory of each limit's table (§5.1.1: 10m); one megabyte holds about 16000 IPv4 or 8000 IPv6 addresses",
+          ),
         retryAfterSeconds: z.int().min(1).max(3600).default(1).describe("what Retry-After says with 429"),
       })
       .prefault({})
-      .describe("rate limits per client address; each edge pod counts for itself, so the whole edge lets up to `replicas` times as much through"),
+      .describe(
+        "rate limits per client address; each edge pod counts for itself, so the whole edge lets up to `replicas` times as much through",
+      ),
     loginPaths: z
-      .array(z.string().regex(/^\/api(\/(?!\.{1,2}(\/|$))[A-Za-z0-9_.~-]+)+$/, 'must be a path under /api/ such as "/api/auth/login", without a slash at its end'))
+      .array(
+        z
+          .string()
+          .regex(
+            /^\/api(\/(?!\.{1,2}(\/|$))[A-Za-z0-9_.~-]+)+$/,
+            'must be a path under /api/ such as "/api/auth/login", without a slash at its end',
+          ),
+      )
       .min(1)
       .max(20)
       .default(["/api/auth/login"])
@@ -190,8 +145,18 @@ export const edgeSettings = z
     tls: tls.prefault({}),
     securityHeaders,
     maxBodyMegabytes: z.int().min(1).max(1024).default(10).describe("largest request body; more gets 413 (§5.1.1)"),
-    keepaliveSeconds: z.int().min(0).max(3600).default(65).describe("an idle client connection is closed after this (§5.1.1)"),
-    clientTimeoutSeconds: z.int().min(1).max(600).default(30).describe("for a request's header, and between two reads of its body; slower clients get 408"),
+    keepaliveSeconds: z
+      .int()
+      .min(0)
+      .max(3600)
+      .default(65)
+      .describe("an idle client connection is closed after this (§5.1.1)"),
+    clientTimeoutSeconds: z
+      .int()
+      .min(1)
+      .max(600)
+      .default(30)
+      .describe("for a request's header, and between two reads of its body; slower clients get 408"),
     staticMaxAgeSeconds: z
       .int()
       .min(0)
@@ -207,8 +172,16 @@ export const edgeSettings = z
       .describe("compression of responses; never on the login paths, whose responses hold secrets"),
     log: z
       .strictObject({
-        format: z.enum(["main", "json"]).default("main").describe("format of the access log on standard output: the design's line (§5.1.1), or one JSON object a line"),
-        level: z.enum(["debug", "info", "notice", "warn", "error"]).default("warn").describe("level of the error log on standard error (§5.1.1)"),
+        format: z
+          .enum(["main", "json"])
+          .default("main")
+          .describe(
+            "format of the access log on standard output: the design's line (§5.1.1), or one JSON object a line",
+          ),
+        level: z
+          .enum(["debug", "info", "notice", "warn", "error"])
+          .default("warn")
+          .describe("level of the error log on standard error (§5.1.1)"),
       })
       .prefault({})
       .describe("logs"),
@@ -219,15 +192,23 @@ export const edgeSettings = z
       .min(0)
       .max(300)
       .default(10)
-      .describe("how long a pod that is to end goes on serving, so that load balancers and nodes have stopped sending to it"),
+      .describe(
+        "how long a pod that is to end goes on serving, so that load balancers and nodes have stopped sending to it",
+      ),
     drainSeconds: z
       .int()
       .min(1)
       .max(3600)
       .default(60)
-      .describe("how long open requests may last after that, and after a reload; less than the read time-out cuts the slowest"),
-    cacheVolumeSize: byteQuantity.default("2Gi").describe("disk for request and response bodies that do not fit into memory, per pod; a pod over it is evicted"),
-    resources: resources.prefault({ cpu: "250m", cpuLimit: "2", memory: "256Mi" }).describe("CPU and memory of an edge pod"),
+      .describe(
+        "how long open requests may last after that, and after a reload; less than the read time-out cuts the slowest",
+      ),
+    cacheVolumeSize: byteQuantity
+      .default("2Gi")
+      .describe("disk for request and response bodies that do not fit into memory, per pod; a pod over it is evicted"),
+    resources: resources
+      .prefault({ cpu: "250m", cpuLimit: "2", memory: "256Mi" })
+      .describe("CPU and memory of an edge pod"),
   })
   .superRefine((value, ctx) => {
     const outside = value.service.type !== "ClusterIP";
@@ -235,7 +216,8 @@ export const edgeSettings = z
       ctx.addIssue({
         code: "custom",
         path: ["service", "externalTrafficPolicy"],
-        message: "must be Local when clientAddress.mode is direct: the nodes' addresses would be taken for the clients', and limited together",
+        message:
+          "must be Local when clientAddress.mode is direct: the nodes' addresses would be taken for the clients', and limited together",
         input: "Cluster",
       });
     }
@@ -248,7 +230,13 @@ export const edgeSettings = z
       });
     }
     const inner = value.loginPaths.find((path, i) => value.loginPaths.indexOf(path) !== i);
-    if (inner) ctx.addIssue({ code: "custom", path: ["loginPaths"], message: `${inner} stands here twice`, input: value.loginPaths });
+    if (inner)
+      ctx.addIssue({
+        code: "custom",
+        path: ["loginPaths"],
+        message: `${inner} stands here twice`,
+        input: value.loginPaths,
+      });
   })
   .describe("the edge: NGINX in front of the API (§5.1.1)");
 export type EdgeSettings = z.infer<typeof edgeSettings>;

@@ -60,11 +60,15 @@ function quote(word: string): string {
 
 function refuseControl(text: string): void {
   // eslint-disable-next-line no-control-regex
-  if (/[\x00-\x1f\x7f]/.test(text)) throw new RangeError(`control characters cannot stand in an NGINX configuration: ${JSON.stringify(text)}`);
+  if (/[\x00-\x1f\x7f]/.test(text))
+    throw new RangeError(`control characters cannot stand in an NGINX configuration: ${JSON.stringify(text)}`);
 }
 
 /** Every directive of a tree with the names of the blocks around it, outermost first. */
-export function* walk(nodes: readonly Node[], around: readonly Directive[] = []): Generator<{ directive: Directive; around: readonly Directive[] }> {
+export function* walk(
+  nodes: readonly Node[],
+  around: readonly Directive[] = [],
+): Generator<{ directive: Directive; around: readonly Directive[] }> {
   for (const node of nodes) {
     if ("comment" in node) continue;
     yield { directive: node, around };

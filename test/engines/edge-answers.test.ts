@@ -9,12 +9,17 @@ import { DOMAIN, HOST, makeCertificates, RunningEdge } from "../support/edge.ts"
 import { FakeApi } from "../support/fake-api.ts";
 import { request, type Answer, type RequestOptions } from "../support/request.ts";
 
-const SECURITY = { "x-frame-options": "DENY", "x-content-type-options": "nosniff", "x-xss-protection": "1; mode=block" };
+const SECURITY = {
+  "x-frame-options": "DENY",
+  "x-content-type-options": "nosniff",
+  "x-xss-protection": "1; mode=block",
+};
 const HSTS = "max-age=31536000; includeSubDomains";
 
 /** Every header that the edge promises, once each. */
 function assertSecurityHeaders(answer: Answer, overTls: boolean): void {
-  for (const [name, value] of Object.entries(SECURITY)) assert.deepEqual(answer.all(name), [value], `${name} of a ${answer.status}`);
+  for (const [name, value] of Object.entries(SECURITY))
+    assert.deepEqual(answer.all(name), [value], `${name} of a ${answer.status}`);
   assert.deepEqual(answer.all("strict-transport-security"), overTls ? [HSTS] : [], `HSTS of a ${answer.status}`);
   assert.equal(answer.all("x-request-id").length, 1);
   assert.match(answer.headers["x-request-id"] as string, /^[0-9a-f]{32}$/);
@@ -82,7 +87,14 @@ describe("what the edge answers", function () {
 
   it("drops what a client says of its own address", async () => {
     const from = newClient();
-    const forged = { "X-Forwarded-For": "10.6.6.6", "X-Real-IP": "10.6.6.6", "X-Forwarded-Proto": "http", Forwarded: "for=10.6.6.6", "X-Request-ID": "forged-forged", "X-Forwarded-Host": "evil.example" };
+    const forged = {
+      "X-Forwarded-For": "10.6.6.6",
+      "X-Real-IP": "10.6.6.6",
+      "X-Forwarded-Proto": "http",
+      Forwarded: "for=10.6.6.6",
+      "X-Request-ID": "forged-forged",
+      "X-Forwarded-Host": "evil.example",
+    };
     const answer = await get("/api/users", { from, headers: forged });
     assert.equal(answer.status, 200);
     const seen = JSON.stringify(api.seen.at(-1)!.headers);
@@ -107,14 +119,22 @@ describe("what the edge answers", function () {
     assert.equal((await get("/static/a", { from })).status, 200, "and this one not elsewhere");
   });
 
-  for (const path of ["/api/auth/login", "/api/auth/login/", "/api//auth/login", "/api/auth/%6cogin", "/api/x/../auth/login"]) {
+  for (const path of [
+    "/api/auth/login",
+    "/api/auth/login/",
+    "/api//auth/login",
+    "/api/auth/%6cogin",
+    "/api/x/../auth/login",
+  ]) {
     it(`limits logins at ${path} to 10 above the rate`, async () => {
       const from = newClient();
-      const login = () => get(path, { from, method: "POST", body: "{}", headers: { "Content-Type": "application/json" } });
+      const login = () =>
+        get(path, { from, method: "POST", body: "{}", headers: { "Content-Type": "application/json" } });
       const answers = await Promise.all(Array.from({ length: 20 }, login));
       const served = answers.filter(({ status }) => status === 200).length;
       assert.ok(served >= 11 && served <= 16, `${served} of 20 were served`);
-      for (const answer of answers.filter(({ status }) => status !== 200)) assertJsonError(answer, 429, "too_many_requests");
+      for (const answer of answers.filter(({ status }) => status !== 200))
+        assertJsonError(answer, 429, "too_many_requests");
     });
   }
 
@@ -199,12 +219,19 @@ describe("what the edge answers", function () {
 
   it("answers errors of its own in JSON, with all headers", async () => {
     assertJsonError(await get("/nothing/here.html"), 404, "not_found");
-    const tooLarge = get("/api/upload", { method: "POST", headers: { "Content-Length": String(10 * 1024 * 1024 + 1), Expect: "100-continue" } });
+    const tooLarge = get("/api/upload", {
+      method: "POST",
+      headers: { "Content-Length": String(10 * 1024 * 1024 + 1), Expect: "100-continue" },
+    });
     assertJsonError(await tooLarge, 413, "payload_too_large");
     assertJsonError(await get("/api/x", { headers: { "X-Large": "x".repeat(9000) } }), 431, "headers_too_large");
     assertJsonError(await get(`/api/${"x".repeat(9000)}`), 414, "uri_too_long");
     assertJsonError(await get("/api/x", { method: "TRACE" }), 405, "method_not_allowed");
-    assertJsonError(await rawRequest(`POST /api/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: x\r\n\r\n`), 400, "bad_request");
+    assertJsonError(
+      await rawRequest(`POST /api/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: x\r\n\r\n`),
+      400,
+      "bad_request",
+    );
     assertJsonError(await get("/.errors/429"), 404, "not_found");
     const notTls = await request("http", edge.ports.https, "/api/users", { host: HOST });
     assertJsonError(notTls, 400, "bad_request");
@@ -233,7 +260,10 @@ describe("what the edge answers", function () {
     assert.equal((await handshake({ maxVersion: "TLSv1.2" })).protocol, "TLSv1.2");
     assert.equal((await handshake({})).protocol, "TLSv1.3");
     await assert.rejects(handshake({ minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" }));
-    await assert.rejects(handshake({ maxVersion: "TLSv1.2", ciphers: "AES128-SHA" }), "no cipher without forward secrecy");
+    await assert.rejects(
+      handshake({ maxVersion: "TLSv1.2", ciphers: "AES128-SHA" }),
+      "no cipher without forward secrecy",
+    );
     assert.equal((await handshake({ maxVersion: "TLSv1.2" })).ticket, undefined);
   });
 
@@ -275,10 +305,25 @@ describe("what the edge answers", function () {
     this.timeout(60_000);
     const upstream = { servers: ["127.0.0.2"], port: api.port, tls: false };
     const variants: unknown[] = [
-      { log: { format: "json", level: "error" }, gzip: { level: 0 }, ipv6: true, limits: { api: { burst: 0 }, login: { burst: 0 } } },
-      { clientAddress: { mode: "proxy-protocol", trusted: ["10.0.0.0/8", "2001:db8::/32"] }, tls: { protocols: ["TLSv1.3"], hstsIncludeSubDomains: false } },
-      { clientAddress: { mode: "x-forwarded-for", trusted: ["192.0.2.1/32"] }, serverNames: [`${"a".repeat(63)}.`.repeat(3) + "b".repeat(60)] },
-      { securityHeaders: { "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'" }, publicHttpsPort: 8443, staticMaxAgeSeconds: 0 },
+      {
+        log: { format: "json", level: "error" },
+        gzip: { level: 0 },
+        ipv6: true,
+        limits: { api: { burst: 0 }, login: { burst: 0 } },
+      },
+      {
+        clientAddress: { mode: "proxy-protocol", trusted: ["10.0.0.0/8", "2001:db8::/32"] },
+        tls: { protocols: ["TLSv1.3"], hstsIncludeSubDomains: false },
+      },
+      {
+        clientAddress: { mode: "x-forwarded-for", trusted: ["192.0.2.1/32"] },
+        serverNames: [`${"a".repeat(63)}.`.repeat(3) + "b".repeat(60)],
+      },
+      {
+        securityHeaders: { "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'" },
+        publicHttpsPort: 8443,
+        staticMaxAgeSeconds: 0,
+      },
     ];
     for (const settings of variants) {
       // That it starts is the check.
@@ -291,9 +336,16 @@ describe("what the edge answers", function () {
 
   async function bigLogin(): Promise<Answer> {
     const settings = { loginPaths: ["/api/big"] };
-    const other = await RunningEdge.start(certificates, { upstream: { servers: ["127.0.0.2"], port: api.port, tls: true }, settings });
+    const other = await RunningEdge.start(certificates, {
+      upstream: { servers: ["127.0.0.2"], port: api.port, tls: true },
+      settings,
+    });
     try {
-      return await request("https", other.ports.https, "/api/big", { host: HOST, ca, headers: { "Accept-Encoding": "gzip" } });
+      return await request("https", other.ports.https, "/api/big", {
+        host: HOST,
+        ca,
+        headers: { "Accept-Encoding": "gzip" },
+      });
     } finally {
       await other.stop();
     }
@@ -302,7 +354,10 @@ describe("what the edge answers", function () {
   /** Text of a request as it is, over TLS. */
   function rawRequest(text: string): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const socket = tls.connect({ port: edge.ports.https, host: "127.0.0.1", servername: HOST, ca, ALPNProtocols: ["http/1.1"] }, () => socket.write(text));
+      const socket = tls.connect(
+        { port: edge.ports.https, host: "127.0.0.1", servername: HOST, ca, ALPNProtocols: ["http/1.1"] },
+        () => socket.write(text),
+      );
       const chunks: Buffer[] = [];
       socket.setTimeout(5000, () => socket.destroy(new Error("no answer")));
       socket.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -311,7 +366,9 @@ describe("what the edge answers", function () {
         const all = Buffer.concat(chunks).toString();
         const [head = "", body = ""] = all.split("\r\n\r\n");
         const [statusLine = "", ...lines] = head.split("\r\n");
-        const pairs = lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 2)] as const);
+        const pairs = lines.map(
+          (line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 2)] as const,
+        );
         resolve({
           status: Number(statusLine.split(" ")[1]),
           headers: Object.fromEntries(pairs),
@@ -325,10 +382,13 @@ describe("what the edge answers", function () {
 
   function handshake(options: tls.ConnectionOptions): Promise<{ protocol: string | null; ticket: Buffer | undefined }> {
     return new Promise((resolve, reject) => {
-      const socket = tls.connect({ port: edge.ports.https, host: "127.0.0.1", servername: HOST, ca, ...options }, () => {
-        resolve({ protocol: socket.getProtocol(), ticket: socket.getTLSTicket() });
-        socket.destroy();
-      });
+      const socket = tls.connect(
+        { port: edge.ports.https, host: "127.0.0.1", servername: HOST, ca, ...options },
+        () => {
+          resolve({ protocol: socket.getProtocol(), ticket: socket.getTLSTicket() });
+          socket.destroy();
+        },
+      );
       socket.once("error", reject);
     });
   }

@@ -23,7 +23,12 @@ export interface EdgeOptions {
 /** Folders with a CA and certificates of the edge (`edge`), its client (`edge-client`) and the API (`api`). */
 export async function makeCertificates(dir: string): Promise<void> {
   await makeAuthority(dir);
-  const names = { edge: [DOMAIN, `api.${DOMAIN}`, HOST, "iam.example.org"], "edge-client": ["edge-client"], api: ["iam-api"], stranger: ["stranger"] };
+  const names = {
+    edge: [DOMAIN, `api.${DOMAIN}`, HOST, "iam.example.org"],
+    "edge-client": ["edge-client"],
+    api: ["iam-api"],
+    stranger: ["stranger"],
+  };
   for (const [part, dnsNames] of Object.entries(names)) {
     await mkdir(join(dir, part));
     await issueCertificate(dir, join(dir, part), dnsNames);
@@ -51,7 +56,12 @@ export class RunningEdge {
   static async start(certificates: string, options: EdgeOptions): Promise<RunningEdge> {
     const root = await imageRoot("edge");
     const dir = await mkdtemp(join(tmpdir(), "iam-ha-edge-"));
-    const ports = { http: await freePort(), https: await freePort(), status: await freePort(), health: await freePort() };
+    const ports = {
+      http: await freePort(),
+      https: await freePort(),
+      status: await freePort(),
+      health: await freePort(),
+    };
     for (const folder of ["conf", "tls", "client-tls", "upstreams"]) await mkdir(join(dir, folder));
     await installCertificate(join(certificates, "edge"), join(dir, "tls"));
     await installCertificate(join(certificates, "edge-client"), join(dir, "client-tls"));
@@ -100,7 +110,8 @@ export class RunningEdge {
   async untilLogged(text: RegExp, timeoutMs = 10_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (!text.test(await this.errorLog())) {
-      if (Date.now() > deadline) throw new Error(`${String(text)} did not appear within ${timeoutMs} ms in:\n${await this.errorLog()}`);
+      if (Date.now() > deadline)
+        throw new Error(`${String(text)} did not appear within ${timeoutMs} ms in:\n${await this.errorLog()}`);
       await sleep(50);
     }
   }
@@ -134,9 +145,13 @@ export class RunningEdge {
   private async untilHealthy(): Promise<void> {
     const deadline = Date.now() + 10_000;
     for (;;) {
-      const ok = await fetch(`http://127.0.0.1:${this.ports.health}/health`).then((r) => r.ok, () => false);
+      const ok = await fetch(`http://127.0.0.1:${this.ports.health}/health`).then(
+        (r) => r.ok,
+        () => false,
+      );
       if (ok) return;
-      if (this.child.exitCode !== null || Date.now() > deadline) throw new Error(`the edge did not start:\n${await this.errorLog()}`);
+      if (this.child.exitCode !== null || Date.now() > deadline)
+        throw new Error(`the edge did not start:\n${await this.errorLog()}`);
       await sleep(25);
     }
   }
@@ -155,14 +170,21 @@ function configOf(options: EdgeOptions, ports: EdgePorts): Record<string, string
 
 async function spawnEdge(root: string, dir: string, options: EdgeOptions): Promise<ChildProcess> {
   await mkdir(join(root, PATHS.clientTls), { recursive: true });
-  const binds = { [PATHS.config]: "conf", [PATHS.tls]: "tls", [PATHS.clientTls]: "client-tls", [PATHS.upstreams]: "upstreams" };
+  const binds = {
+    [PATHS.config]: "conf",
+    [PATHS.tls]: "tls",
+    [PATHS.clientTls]: "client-tls",
+    [PATHS.upstreams]: "upstreams",
+  };
   const drain = edgeSettings.parse(options.settings ?? {}).drainSeconds;
   const script = [
     "set -e",
     "mount --make-rprivate /",
     'mount --bind "$R" "$R"',
     ...Object.entries(binds).map(([inside, folder]) => `mount --bind "$D/${folder}" "$R${inside}"`),
-    ...[PATHS.run, PATHS.cache, "/tmp"].map((path) => `mount -t tmpfs -o mode=0700,uid=${IMAGE_UID},gid=${IMAGE_UID} tmpfs "$R${path}"`),
+    ...[PATHS.run, PATHS.cache, "/tmp"].map(
+      (path) => `mount -t tmpfs -o mode=0700,uid=${IMAGE_UID},gid=${IMAGE_UID} tmpfs "$R${path}"`,
+    ),
     'mount -t proc proc "$R/proc"',
     'mount --rbind /dev "$R/dev"',
     'mount -o remount,bind,ro "$R"',
@@ -173,7 +195,21 @@ async function spawnEdge(root: string, dir: string, options: EdgeOptions): Promi
   const command = ["/usr/bin/tini", "--", "/usr/local/bin/edge-entrypoint", PATHS.main];
   const child = spawn(
     "setpriv",
-    ["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", script, "sh", ...command],
+    [
+      "--pdeathsig",
+      "KILL",
+      "unshare",
+      "--mount",
+      "--pid",
+      "--fork",
+      "--kill-child",
+      "--",
+      "sh",
+      "-c",
+      script,
+      "sh",
+      ...command,
+    ],
     {
       stdio: ["ignore", out.fd, err.fd],
       env: {

@@ -36,11 +36,21 @@ export class FakeApi {
   private constructor(options: FakeApiOptions) {
     this.address = options.address;
     const read = (file: string) => readFileSync(join(options.tls!, file));
-    const handle = (req: http.IncomingMessage, res: http.ServerResponse) => this.answer(req, res, options.tls !== undefined);
+    const handle = (req: http.IncomingMessage, res: http.ServerResponse) =>
+      this.answer(req, res, options.tls !== undefined);
     this.server =
       options.tls === undefined
         ? http.createServer(handle)
-        : https.createServer({ cert: read("tls.crt"), key: read("tls.key"), ca: read("ca.crt"), requestCert: true, rejectUnauthorized: false }, handle);
+        : https.createServer(
+            {
+              cert: read("tls.crt"),
+              key: read("tls.key"),
+              ca: read("ca.crt"),
+              requestCert: true,
+              rejectUnauthorized: false,
+            },
+            handle,
+          );
     this.server.keepAliveTimeout = 60_000;
     this.server.on("connection", (socket: Socket) => {
       this.connections += 1;
@@ -83,7 +93,8 @@ export class FakeApi {
     res.setHeader("X-Request-ID", "of-the-api");
     res.setHeader("Cache-Control", "no-cache");
     res.setHeader("X-Pod", this.address);
-    if (secured && !(req.socket as TLSSocket).authorized) return void json(res, 401, { error: { code: "no_client_certificate" } });
+    if (secured && !(req.socket as TLSSocket).authorized)
+      return void json(res, 401, { error: { code: "no_client_certificate" } });
     const [, what, detail] = /^\/api\/(status|slow|break|big)(?:\/([0-9]+))?/.exec(req.url!) ?? [];
     if (what === "break") return void req.socket.destroy();
     if (what === "big") return void json(res, 200, { text: "abcdefgh".repeat(512) });

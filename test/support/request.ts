@@ -27,7 +27,12 @@ export interface Answer {
 }
 
 /** One request to a port of 127.0.0.1, redirects not followed. */
-export function request(scheme: "http" | "https", port: number, path: string, options: RequestOptions): Promise<Answer> {
+export function request(
+  scheme: "http" | "https",
+  port: number,
+  path: string,
+  options: RequestOptions,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const common = {
       host: "127.0.0.1",
@@ -39,7 +44,11 @@ export function request(scheme: "http" | "https", port: number, path: string, op
       timeout: options.timeoutMs ?? 10_000,
     };
     // An address is no server name (RFC 6066): then none is sent.
-    const tls = { servername: isIP(options.host) ? "" : options.host, ...(options.ca ? { ca: options.ca } : { rejectUnauthorized: false }), agent: options.agent ?? false };
+    const tls = {
+      servername: isIP(options.host) ? "" : options.host,
+      ...(options.ca ? { ca: options.ca } : { rejectUnauthorized: false }),
+      agent: options.agent ?? false,
+    };
     const req = scheme === "http" ? http.request({ ...common, agent: false }) : https.request({ ...common, ...tls });
     req.once("error", reject);
     req.once("timeout", () => req.destroy(new Error(`no answer to ${path} in time`)));
