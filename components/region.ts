@@ -13,7 +13,7 @@ import type { PoolerSettings } from "./pooler/settings.ts";
 import { PostgresCluster } from "./postgres/postgres-cluster.ts";
 import type { PostgresSettings } from "./postgres/settings.ts";
 import { RedisCluster } from "./redis/redis-cluster.ts";
-import type { RedisSettings } from "./redis/settings.ts";
+import { APPLICATION_USER, type RedisSettings } from "./redis/settings.ts";
 
 export interface RegionArgs {
   /** What every part needs to know of the region, without its namespace, which the region makes. */
@@ -118,7 +118,7 @@ export class Region extends pulumi.ComponentResource {
         settings: args.api,
         tlsSecret: tls.api,
         pooler: { host: pooler.host, port: pooler.port, user: args.postgres.application.user },
-        redis: { host: redis.host, port: redis.port },
+        redis: { host: redis.host, port: redis.port, user: APPLICATION_USER },
         passwords: { application: passwords.postgresApp, redis: passwords.redis, admin: passwords.apiAdmin },
       },
       child,
