@@ -1,5 +1,20 @@
+import type { RedisKeeperConfig } from "../../sidecar/core/redis-keeper-config.ts";
+import { selectorOf, type RegionContext } from "../common/context.ts";
+import { COMPONENTS, PORTS } from "../common/names.ts";
 import { quantityBytes } from "../common/schema.ts";
-import { APPLICATION_USER, KEEPER_USER, maxMemoryBytes, NODE_USER, type RedisSettings, type RedisUser } from "./settings.ts";
+import {
+  APPLICATION_USER,
+  KEEPER_USER,
+  maxMemoryBytes,
+  NODE_USER,
+  type RedisSettings,
+  type RedisUser,
+} from "./settings.ts";
+
+/** Port of the cluster's bus, on which nodes watch each other: by Redis' rule 10000 above the clients' port. */
+export const BUS_PORT = PORTS.redis + 10_000;
+/** Port of the keeper's /healthz and /status. */
+export const KEEPER_STATUS_PORT = 8080;
 
 /** Where things are inside a Redis pod. */
 export const PATHS = {
@@ -108,6 +123,42 @@ export const ACL_RULES: Record<RedisUser, string> = {
 /** The ACL file without the passwords: `scripts/lib.sh` puts the hash of each user's password after its name. */
 export function usersAcl(): string {
   return lines(Object.entries(ACL_RULES).map(([user, rules]) => `user ${user} on ${rules}`));
+}
+
+/** Where things are inside the keeper's pod. */
+export const KEEPER_PATHS = {
+  config: "/etc/redis-keeper",
+  secrets: "/etc/redis-keeper-secrets",
+  tls: "/etc/redis-keeper-tls",
+} as const;
+
+/** The keeper's configuration file. */
+export function keeperConfig(
+  ctx: RegionContext,
+  settings: RedisSettings,
+  hosts: readonly string[],
+  namespace: string,
+): RedisKeeperConfig {
+  const labels = Object.entries(selectorOf(ctx, COMPONENTS.redis));
+  return {
+    region: ctx.region,
+    nodes: hosts.map((host) => ({ name: host, host, port: PORTS.redis })),
+    masters: settings.masters,
+    user: KEEPER_USER,
+    passwordFile: `${KEEPER_PATHS.secrets}/${KEEPER_USER}`,
+    tls: {
+      caFile: `${KEEPER_PATHS.tls}/ca.crt`,
+      certFile: `${KEEPER_PATHS.tls}/tls.crt`,
+      keyFile: `${KEEPER_PATHS.tls}/tls.key`,
+    },
+    intervalMillis: settings.keeper.intervalMillis,
+    callTimeoutMillis: settings.keeper.callTimeoutMillis,
+    settleMillis: settings.keeper.settleSeconds * 1000,
+    placement: ctx.multiNode
+      ? { source: "kubernetes", namespace, labelSelector: labels.map(([key, value]) => `${key}=${value}`).join(",") }
+      : { source: "none" },
+    statusPort: KEEPER_STATUS_PORT,
+  };
 }
 
 function yesNo(value: boolean): string {

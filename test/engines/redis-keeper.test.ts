@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import type { LookupFunction } from "node:net";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
+import { checkServerIdentity } from "node:tls";
 import { promisify } from "node:util";
 import { Cluster } from "ioredis";
 import { parseClusterNodes, parseInfo, slotCount } from "../../sidecar/core/redis-nodes.ts";
@@ -85,8 +88,7 @@ describe("the Redis keeper with six real nodes", function () {
     await servers.start(6);
     statusPort = servers.port + 1;
     app = new Cluster(servers.nodes.map((node) => ({ host: node.address, port: servers.port })), {
-      // Announced names lead to the nodes' present addresses, as DNS does for pods.
-      dnsLookup: (name, callback) => callback(null, servers.nodes.find((node) => node.name === name)?.address ?? name, 4),
+      dnsLookup: (name, callback) => callback(null, name),
       slotsRefreshInterval: 1000,
       slotsRefreshTimeout: 2000,
       clusterRetryStrategy: () => 200,
@@ -94,7 +96,8 @@ describe("the Redis keeper with six real nodes", function () {
       redisOptions: {
         username: "iam",
         password: PASSWORDS.iam,
-        tls: { ...servers.tls, servername: "localhost" },
+        // Announced names lead to the nodes' present addresses, as DNS does for pods; certificates hold for the names.
+        tls: { ...servers.tls, lookup: lookUp, checkServerIdentity: (name, certificate) => (name.endsWith(".redis.test") ? checkServerIdentity(name, certificate) : undefined) },
         socketTimeout: 2000,
         connectTimeout: 1000,
         maxRetriesPerRequest: 1,
@@ -107,6 +110,13 @@ describe("the Redis keeper with six real nodes", function () {
     await keeper.stop();
     await servers.stop();
   });
+
+  const lookUp: LookupFunction = (name, options, callback) => {
+    const address = servers.nodes.find((node) => node.name === name)?.address;
+    if (!address) callback(new Error(`no node ${name}`), "");
+    else if (options.all) callback(null, [{ address, family: 4 }]);
+    else callback(null, address, 4);
+  };
 
   const viewOf = async (node: TestNode) => parseClusterNodes(await servers.ask(node, "keeper", "CLUSTER", "NODES"));
   const nodeOf = (hostname: string) => servers.nodes.find((node) => node.name === hostname)!;
@@ -193,7 +203,10 @@ describe("the Redis keeper with six real nodes", function () {
       const views = await Promise.all(others.map(viewOf));
       return views.reduce((sum, { self }) => sum + slotCount(self.slots), 0) === 16384;
     }, 50);
-    assert.ok(took <= 7000, `took ${Math.round(took)} ms`);
+    // Redis itself: the time-out, up to 1 s until the majority has heard of it, up to 1 s of election. The rest is this
+    // machine's: with many processes a core, nothing is on time.
+    const limit = servers.settings.nodeTimeoutMillis + 2000 + (loadavg()[0]! / availableParallelism() > 2 ? 8000 : 1000);
+    assert.ok(took <= limit, `took ${Math.round(took)} ms, over ${limit} ms`);
     await eventually("the data is there", 10_000, () => readAll(200, "formed"));
     // Its pod comes back elsewhere, with its volume.
     await servers.restart(victim, servers.address(servers.nodes.indexOf(victim), 2));

@@ -199,7 +199,12 @@ export class RedisServers {
 const logs = new WeakMap<ChildProcess, string[]>();
 
 /** Tries until the check holds; the error of the last try says why it did not. Returns the time it took, in ms. */
-export async function eventually(what: string, timeoutMs: number, check: () => Promise<boolean> | boolean, pauseMs = 100): Promise<number> {
+export async function eventually(
+  what: string,
+  timeoutMs: number,
+  check: () => Promise<boolean> | boolean,
+  pauseMs = 100,
+): Promise<number> {
   const start = performance.now();
   for (;;) {
     let reason = "";
