@@ -4,8 +4,9 @@
  */
 import { constants } from "node:fs";
 import { access, readFile, readdir } from "node:fs/promises";
-import { delimiter, join } from "node:path";
-import { run } from "./run.ts";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { CommandError, programFolders, run } from "./run.ts";
 
 /** Debian's package for each program a build calls. */
 const PACKAGE_OF: Readonly<Record<string, string>> = {
@@ -16,6 +17,10 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
 };
 
 const APT_TIMEOUT_MS = 15 * 60_000;
+
+/** How long another apt is waited for: five minutes, as DPkg::Lock::Timeout below. */
+const LOCK_ATTEMPTS = 100;
+const LOCK_PAUSE_MS = 3_000;
 
 /**
  * The host's mirrors of a Debian suite, as lines of a sources.list for another suite; empty when the host has none,
@@ -120,22 +125,27 @@ async function list(folder: string): Promise<string[]> {
   return names.sort().map((name) => join(folder, name));
 }
 
+/** The key that signs the base's packages: a Debian 12 that was not updated for long lacks it. */
+const BASE_KEY = "/usr/share/keyrings/debian-archive-trixie-stable.gpg";
+
 /** Names of the Debian packages that are still to be installed before a build. */
 export async function missingPackages(): Promise<string[]> {
   const missing = new Set<string>();
-  for (const [program, name] of Object.entries(PACKAGE_OF)) if (!(await onPath(program))) missing.add(name);
+  for (const [program, name] of Object.entries(PACKAGE_OF)) if (!(await isInstalled(program))) missing.add(name);
+  if (!(await can(BASE_KEY, constants.R_OK))) missing.add("debian-archive-keyring");
   return [...missing];
 }
 
-async function onPath(program: string): Promise<boolean> {
-  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
-    const found = await access(join(folder, program), constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (found) return true;
-  }
+async function isInstalled(program: string): Promise<boolean> {
+  for (const folder of programFolders()) if (await can(join(folder, program), constants.X_OK)) return true;
   return false;
+}
+
+function can(path: string, mode: number): Promise<boolean> {
+  return access(path, mode).then(
+    () => true,
+    () => false,
+  );
 }
 
 /**
@@ -152,8 +162,20 @@ export async function installPackages(
   if (names.length === 0) return;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", SYSTEMD_OFFLINE: "1", NEEDRESTART_SUSPEND: "1" };
   const options = ["-y", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Install-Recommends=false"];
-  const apt = (...argv: string[]): Promise<string> =>
+  const once = (argv: string[]): Promise<string> =>
     run(["apt-get", ...options, ...argv], { timeoutMs: APT_TIMEOUT_MS, signal, env, ...(onLine ? { onLine } : {}) });
+  // apt waits for dpkg's lock, but not for that of the package lists, which another apt may hold just now.
+  const apt = async (...argv: string[]): Promise<string> => {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await once(argv);
+      } catch (error) {
+        const busy = error instanceof CommandError && /Could not get lock|Unable to lock/.test(error.tail);
+        if (!busy || attempt === LOCK_ATTEMPTS) throw error;
+        await sleep(LOCK_PAUSE_MS, undefined, { signal });
+      }
+    }
+  };
   try {
     await apt("install", ...names).catch(async (error: unknown) => {
       if (signal?.aborted) throw error;
@@ -166,6 +188,7 @@ export async function installPackages(
     const why = error instanceof Error ? error.message : String(error);
     throw new Error(
       `${names.join(" and ")} could not be installed: run "apt-get install ${names.join(" ")}" yourself, then start again\n${why}`,
+      { cause: error },
     );
   }
 }

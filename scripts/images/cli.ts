@@ -15,6 +15,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const abort = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => abort.abort(new Error("stopped")));
 
+const print = (line: string): boolean => process.stdout.write(`${line}\n`);
+const tell = (line: string): boolean => process.stderr.write(`${line}\n`);
+
 /** One line a step; a terminal's finer picture is the start command's. */
 function printer(): (event: ImageProgress) => void {
   const begin = performance.now();
@@ -24,7 +27,7 @@ function printer(): (event: ImageProgress) => void {
     const line = `${image.padEnd(10)} ${step}${percent}${detail === undefined ? "" : `  ${detail}`}`;
     if (line === last) return;
     last = line;
-    console.error(`${((performance.now() - begin) / 1000).toFixed(1).padStart(6)} s  ${line}`);
+    tell(`${((performance.now() - begin) / 1000).toFixed(1).padStart(6)} s  ${line}`);
   };
 }
 
@@ -36,7 +39,7 @@ program
   .option("--refresh", "make the base image anew, with today's packages", false)
   .action(async (names: string[], { refresh }: { refresh: boolean }) => {
     for (const { ref, tar } of await buildImages({ names, refresh, onProgress: printer(), signal: abort.signal })) {
-      console.log(`${ref}\t${tar}`);
+      print(`${ref}\t${tar}`);
     }
   });
 
@@ -45,9 +48,9 @@ program
   .description("references of the images as the sources are now, and their size where they are built")
   .action(async () => {
     const images = await listImages();
-    if (images === undefined) console.log("nothing is built yet: node scripts/images/cli.ts build");
+    if (images === undefined) print("nothing is built yet: node scripts/images/cli.ts build");
     for (const { ref, tar, built } of images ?? []) {
-      console.log(`${ref}\t${built ? `${((await stat(tar)).size / 1e6).toFixed(0)} MB\t${tar}` : "not built"}`);
+      print(`${ref}\t${built ? `${((await stat(tar)).size / 1e6).toFixed(0)} MB\t${tar}` : "not built"}`);
     }
   });
 
@@ -58,7 +61,7 @@ program
     const paths = cachePaths();
     await prepareCache(paths);
     for (const spec of IMAGES.filter(({ bundles }) => bundles)) {
-      console.log(await writeGenerated(root, await collectContext(root, spec, paths), spec.name));
+      print(await writeGenerated(root, await collectContext(root, spec, paths), spec.name));
     }
   });
 
@@ -66,10 +69,10 @@ program
   .command("prune")
   .description("remove archives and layers of earlier inputs")
   .action(async () => {
-    for (const name of await pruneImages({ signal: abort.signal })) console.log(`removed ${name}`);
+    for (const name of await pruneImages({ signal: abort.signal })) print(`removed ${name}`);
   });
 
 program.parseAsync().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : String(error));
+  tell(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;
 });

@@ -3,6 +3,7 @@
  * this process be killed.
  */
 import { spawn } from "node:child_process";
+import { delimiter } from "node:path";
 import { createInterface } from "node:readline";
 
 export interface RunOptions {
@@ -18,6 +19,14 @@ export interface RunOptions {
 
 /** Lines of output that an error message carries: enough to see the cause. */
 const TAIL_LINES = 12;
+
+/** Where Debian keeps programs for root, its package tools' helpers among them; a user's PATH may lack these folders. */
+const SYSTEM_PATH = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/** The folders programs are looked for in: those of PATH, then the system's. */
+export function programFolders(env: NodeJS.ProcessEnv = process.env): string[] {
+  return [...new Set([...(env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== ""), ...SYSTEM_PATH])];
+}
 
 /** Time between TERM and KILL when a child is stopped. */
 const TERM_GRACE_MS = 5_000;
@@ -44,7 +53,7 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
   // TERM from the kernel at the death of this process. A group of its own: stopping it stops its children too.
   const child = spawn("setpriv", ["--pdeathsig", "TERM", "--", ...argv], {
     cwd: options.cwd,
-    env: options.env ?? process.env,
+    env: { ...(options.env ?? process.env), PATH: programFolders(options.env).join(delimiter) },
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
