@@ -1,0 +1,3 @@
+module iam-ha.local/probe
+
+go 1.24.0
