@@ -10,6 +10,8 @@ export interface GoModule {
   readonly source: string;
   /** Names under which a program that looks at its own name is linked beside it. Default none. */
   readonly links?: readonly string[];
+  /** Gives the linker variables to set, from the text of go.mod; `path/of/package.name` to value. Default none. */
+  readonly variables?: (goMod: string) => Readonly<Record<string, string>>;
 }
 
 export interface BuildOptions {
@@ -18,7 +20,12 @@ export interface BuildOptions {
   readonly onProgress?: (detail: string, fraction?: number) => void;
 }
 
-const FLAGS = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"];
+/** Flags of a build that is the same on every machine. */
+async function buildFlags(module: GoModule): Promise<readonly string[]> {
+  const variables = module.variables?.(await readFile(join(module.source, "go.mod"), "utf8")) ?? {};
+  const settings = Object.entries(variables).map(([name, value]) => ` -X ${name}=${value}`);
+  return ["-mod=readonly", "-trimpath", "-buildvcs=false", `-ldflags=-s -w${settings.join("")}`];
+}
 
 /** A first build of Kubernetes takes five minutes with two cores; one on a slow disk and a slow network, much longer. */
 const BUILD_TIMEOUT = 60 * 60_000;
@@ -64,7 +71,8 @@ export async function isBuilt(module: GoModule, cache: string, goVersion: string
 }
 
 async function buildFolder(module: GoModule, cache: string, goVersion: string): Promise<string> {
-  const key = hash(goVersion, FLAGS.join("\0"), (module.links ?? []).join("\0"), ...(await sources(module.source)));
+  const [flags, files] = await Promise.all([buildFlags(module), sources(module.source)]);
+  const key = hash(goVersion, flags.join("\0"), (module.links ?? []).join("\0"), ...files);
   return join(cache, "go", `${module.name}-${key.slice(0, 12)}`);
 }
 
@@ -78,16 +86,18 @@ async function compile(module: GoModule, output: string, env: NodeJS.ProcessEnv,
   const total = listed.trim().split("\n").length;
   let compiled = 0;
   // With -v the compiler names each package as it comes to it; those it finds in its own cache it leaves out.
-  await go(["build", "-v", ...FLAGS, "-o", output, "."], (line) => {
+  await go(["build", "-v", ...(await buildFlags(module)), "-o", output, "."], (line) => {
     if (line.startsWith("go: ") || line.includes(" ")) return;
     compiled += 1;
     options.onProgress?.(`${module.name}: compiling ${line}`, Math.min(0.99, compiled / total));
   });
 }
 
-/** Names and contents of the module's files, in a fixed order. */
+/** Names and contents of the module's files that make the program, in a fixed order. */
 async function sources(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((n) => n === "go.mod" || n === "go.sum" || n.endsWith(".go")).sort();
+  const names = (await readdir(folder, { recursive: true }))
+    .filter((n) => n === "go.mod" || n === "go.sum" || (n.endsWith(".go") && !n.endsWith("_test.go")))
+    .sort();
   const contents = await Promise.all(names.map((n) => readFile(join(folder, n), "utf8")));
   return names.flatMap((n, i) => [n, contents[i]!]);
 }

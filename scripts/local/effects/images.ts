@@ -23,7 +23,7 @@ export async function programArchive(options: {
   readonly build: string;
   readonly path: string;
 }): Promise<ImageArchive> {
-  const tag = hash("program image 1", basename(options.build), options.path).slice(0, 12);
+  const tag = hash("program image 2", basename(options.build), options.path).slice(0, 12);
   const ref = `localhost/iam-ha/${options.name}:${tag}`;
   const tar = join(options.cache, "images", `${options.name}-${tag}.tar`);
   if (await exists(tar)) return { ref, tar };

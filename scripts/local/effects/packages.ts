@@ -1,7 +1,7 @@
 import { access, chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { constants } from "node:fs";
 import { delimiter, join } from "node:path";
-import { readIfThere, withLock } from "./files.ts";
+import { hash, readIfThere, withLock } from "./files.ts";
 import { CommandError, run } from "./run.ts";
 
 /**
@@ -9,7 +9,7 @@ import { CommandError, run } from "./run.ts";
  * installed: an installed containerd or etcd would start a service, and would push out another packager's containerd
  * together with the Docker engine that needs it.
  */
-const UNPACKED = ["containerd", "runc", "etcd-server", "containernetworking-plugins", "ipset", "libipset13"];
+const UNPACKED = ["containerd", "runc", "etcd-server", "containernetworking-plugins"];
 
 /** Programs that have to be installed, because they find their own parts by fixed paths, and the package of each. */
 const INSTALLED: Readonly<Record<string, string>> = {
@@ -39,12 +39,11 @@ export interface PackageOptions {
  */
 export async function ensurePackages(options: PackageOptions): Promise<string> {
   await installMissing(options);
-  const folder = join(options.cache, "packages", `debian-${options.debian}`);
+  const folder = join(options.cache, "packages", `debian-${options.debian}-${hash(...UNPACKED).slice(0, 12)}`);
   const complete = join(folder, "complete");
-  const wanted = UNPACKED.join(" ");
-  if ((await readIfThere(complete)) === wanted) return folder;
+  if ((await readIfThere(complete)) !== undefined) return folder;
   await withLock(`${folder}.lock`, { signal: options.signal, timeout: 15 * 60_000 }, async () => {
-    if ((await readIfThere(complete)) === wanted) return;
+    if ((await readIfThere(complete)) !== undefined) return;
     const temporary = `${folder}.new`;
     await rm(temporary, { recursive: true, force: true });
     await mkdir(join(temporary, "debs"), { recursive: true });
@@ -57,7 +56,7 @@ export async function ensurePackages(options: PackageOptions): Promise<string> {
     }
     await rm(join(temporary, "debs"), { recursive: true });
     await check(temporary, options);
-    await writeFile(join(temporary, "complete"), wanted);
+    await writeFile(join(temporary, "complete"), "");
     await rm(folder, { recursive: true, force: true });
     await rename(temporary, folder);
   });
@@ -66,7 +65,7 @@ export async function ensurePackages(options: PackageOptions): Promise<string> {
 
 /** A library that is missing shows now, with its name, and not as a daemon that never comes up. */
 async function check(folder: string, options: PackageOptions): Promise<void> {
-  const env = { PATH: SYSTEM_PATH.join(delimiter), LD_LIBRARY_PATH: join(folder, "usr/lib/x86_64-linux-gnu") };
+  const env = { PATH: SYSTEM_PATH.join(delimiter) };
   for (const program of ["usr/bin/containerd", "usr/sbin/runc", "usr/bin/etcd"]) {
     await run(join(folder, program), ["--version"], { signal: options.signal, env });
   }

@@ -6,6 +6,14 @@ import { ensurePackages, SYSTEM_PATH } from "./packages.ts";
 
 const MODULES = join(import.meta.dirname, "..");
 
+/** What `kubectl version` tells, and what programs decide on: without it they take themselves for v0.0.0. */
+function kubernetesVersion(goMod: string): Record<string, string> {
+  const [, version, major, minor] = /\bk8s\.io\/kubernetes (v(\d+)\.(\d+)\.\d+)/.exec(goMod) ?? [];
+  if (version === undefined) throw new Error("go.mod of the Kubernetes program names no version of k8s.io/kubernetes.");
+  const at = "k8s.io/component-base/version";
+  return { [`${at}.gitVersion`]: version, [`${at}.gitMajor`]: major!, [`${at}.gitMinor`]: minor! };
+}
+
 const HOSTKIT: GoModule = { name: "hostkit", source: join(MODULES, "hostkit") };
 const KUBE: GoModule = {
   name: "kube",
@@ -18,7 +26,9 @@ const KUBE: GoModule = {
     "kubelet",
     "kubectl",
     "volume-provisioner",
+    "network-policy",
   ],
+  variables: kubernetesVersion,
 };
 const COREDNS: GoModule = { name: "coredns", source: join(MODULES, "coredns") };
 

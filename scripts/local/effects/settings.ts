@@ -11,7 +11,7 @@ import {
   type Programs,
   type SystemImages,
 } from "../plan/configs.ts";
-import { daemonArgv, daemonNames, relayConfig, type DaemonName, type EdgeTarget } from "../plan/daemons.ts";
+import { daemonArgv, daemonNames, needsApi, relayConfig, type DaemonName, type EdgeTarget } from "../plan/daemons.ts";
 import type { Instance } from "../plan/instance.ts";
 import { kubeconfigClients, pkiConfig } from "../plan/pki.ts";
 import { planRegion, regionNames, type RegionPlan } from "../plan/regions.ts";
@@ -57,7 +57,7 @@ export async function writeSettings(
     ["ca.crt", "apiserver.crt", "kubelet.crt", "service-accounts.pub"].map((f) => readFile(join(plan.pki, f))),
   );
   const entries = daemonNames.map((name) => {
-    const usesCertificates = name.startsWith("kube") || name === "volume-provisioner";
+    const usesCertificates = name === "kube-apiserver" || needsApi.has(name);
     return [name, hash(...argv[name], json(files[name] ?? {}), ...(usesCertificates ? certificates : []))] as const;
   });
   return Object.fromEntries(entries) as Record<DaemonName, string>;

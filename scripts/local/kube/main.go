@@ -33,6 +33,7 @@ var programs = map[string]func() *cobra.Command{
 	"kube-proxy":              proxy.NewProxyCommand,
 	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 	"kubectl":                 kubectl.NewDefaultKubectlCommand,
+	"network-policy":          newNetworkPolicyCommand,
 	"volume-provisioner":      newVolumeProvisionerCommand,
 }
 

@@ -46,6 +46,8 @@ export function programImage(image: {
   readonly user: string;
 }): Buffer {
   const layer = tar([{ path: image.path.replace(/^\//, ""), mode: 0o755, content: image.program }]);
+  // Imports at the same time take equal names for the same layer.
+  const layerName = `${sha256(layer)}.tar`;
   const config = JSON.stringify({
     architecture: "amd64",
     os: "linux",
@@ -54,10 +56,10 @@ export function programImage(image: {
     rootfs: { type: "layers", diff_ids: [`sha256:${sha256(layer)}`] },
   });
   const configName = `${sha256(Buffer.from(config))}.json`;
-  const manifest = [{ Config: configName, RepoTags: [image.reference], Layers: ["layer.tar"] }];
+  const manifest = [{ Config: configName, RepoTags: [image.reference], Layers: [layerName] }];
   return tar([
     { path: configName, mode: 0o644, content: Buffer.from(config) },
-    { path: "layer.tar", mode: 0o644, content: layer },
+    { path: layerName, mode: 0o644, content: layer },
     { path: "manifest.json", mode: 0o644, content: Buffer.from(JSON.stringify(manifest)) },
   ]);
 }

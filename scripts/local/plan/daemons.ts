@@ -17,6 +17,7 @@ export const daemonNames = [
   "kubelet",
   "kube-proxy",
   "volume-provisioner",
+  "network-policy",
 ] as const;
 
 export type DaemonName = (typeof daemonNames)[number];
@@ -26,7 +27,7 @@ export type DaemonName = (typeof daemonNames)[number];
  * etcd last, because everything else may still want to write.
  */
 export const stopOrder: readonly (readonly DaemonName[])[] = [
-  ["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "volume-provisioner"],
+  ["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "volume-provisioner", "network-policy"],
   ["containerd", "kube-apiserver"],
   ["etcd"],
   ["relay", "namespace"],
@@ -39,6 +40,7 @@ export const needsApi: ReadonlySet<DaemonName> = new Set<DaemonName>([
   "kubelet",
   "kube-proxy",
   "volume-provisioner",
+  "network-policy",
 ]);
 
 /** Log files are cut when they grow over this. */
@@ -175,6 +177,7 @@ export function daemonArgv(plan: RegionPlan, programs: Programs): Readonly<Recor
       `--root=${plan.volumes}`,
       `--provisioner=${PROVISIONER}`,
     ],
+    "network-policy": [kube("network-policy"), `--kubeconfig=${conf("network-policy.kubeconfig")}`],
   };
 }
 

@@ -12,7 +12,7 @@ export interface KubeObject {
 
 /** What a cluster has to hold before anybody uses it: storage, DNS, and the rights that both need. */
 export function systemObjects(plan: RegionPlan, images: SystemImages): readonly KubeObject[] {
-  return [...storage(), ...dns(plan, images)].map((o) => ({
+  return [...storage(), ...networkPolicies(), ...dns(plan, images)].map((o) => ({
     ...o,
     metadata: {
       ...o.metadata,
@@ -25,9 +25,31 @@ export function systemObjects(plan: RegionPlan, images: SystemImages): readonly 
   }));
 }
 
+const RBAC = "rbac.authorization.k8s.io";
+
+/** A ClusterRole of ours, given to one of the programs outside the cluster. */
+function grant(name: string, user: string, rules: readonly object[]): readonly KubeObject[] {
+  return [
+    { apiVersion: `${RBAC}/v1`, kind: "ClusterRole", metadata: { name }, rules },
+    {
+      apiVersion: `${RBAC}/v1`,
+      kind: "ClusterRoleBinding",
+      metadata: { name },
+      roleRef: { apiGroup: RBAC, kind: "ClusterRole", name },
+      subjects: [{ apiGroup: RBAC, kind: "User", name: user }],
+    },
+  ];
+}
+
+function networkPolicies(): readonly KubeObject[] {
+  const verbs = ["list", "watch"];
+  return grant("iam-ha:network-policy", "iam-ha:network-policy", [
+    { apiGroups: [""], resources: ["pods", "namespaces"], verbs },
+    { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs },
+  ]);
+}
+
 function storage(): readonly KubeObject[] {
-  const user = { apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "iam-ha:volume-provisioner" };
-  const rbac = "rbac.authorization.k8s.io/v1";
   return [
     {
       apiVersion: "storage.k8s.io/v1",
@@ -42,34 +64,16 @@ function storage(): readonly KubeObject[] {
       allowVolumeExpansion: false,
     },
     {
-      apiVersion: rbac,
+      apiVersion: `${RBAC}/v1`,
       kind: "ClusterRoleBinding",
       metadata: { name: "iam-ha:volume-provisioner" },
-      roleRef: {
-        apiGroup: "rbac.authorization.k8s.io",
-        kind: "ClusterRole",
-        name: "system:persistent-volume-provisioner",
-      },
-      subjects: [user],
+      roleRef: { apiGroup: RBAC, kind: "ClusterRole", name: "system:persistent-volume-provisioner" },
+      subjects: [{ apiGroup: RBAC, kind: "User", name: "iam-ha:volume-provisioner" }],
     },
-    {
-      // What the built-in role lacks: it looks at the node that the scheduler selected.
-      apiVersion: rbac,
-      kind: "ClusterRole",
-      metadata: { name: "iam-ha:volume-provisioner-nodes" },
-      rules: [{ apiGroups: [""], resources: ["nodes"], verbs: ["get", "list", "watch"] }],
-    },
-    {
-      apiVersion: rbac,
-      kind: "ClusterRoleBinding",
-      metadata: { name: "iam-ha:volume-provisioner-nodes" },
-      roleRef: {
-        apiGroup: "rbac.authorization.k8s.io",
-        kind: "ClusterRole",
-        name: "iam-ha:volume-provisioner-nodes",
-      },
-      subjects: [user],
-    },
+    // What the built-in role lacks: it looks at the node that the scheduler selected.
+    ...grant("iam-ha:volume-provisioner-nodes", "iam-ha:volume-provisioner", [
+      { apiGroups: [""], resources: ["nodes"], verbs: ["get", "list", "watch"] },
+    ]),
   ];
 }
 
@@ -77,11 +81,10 @@ function dns(plan: RegionPlan, images: SystemImages): readonly KubeObject[] {
   const labels = { "k8s-app": "kube-dns", "app.kubernetes.io/name": "coredns" };
   const name = "coredns";
   const namespace = "kube-system";
-  const rbac = "rbac.authorization.k8s.io/v1";
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } },
     {
-      apiVersion: rbac,
+      apiVersion: `${RBAC}/v1`,
       kind: "ClusterRole",
       metadata: { name: "system:coredns" },
       rules: [
@@ -90,10 +93,10 @@ function dns(plan: RegionPlan, images: SystemImages): readonly KubeObject[] {
       ],
     },
     {
-      apiVersion: rbac,
+      apiVersion: `${RBAC}/v1`,
       kind: "ClusterRoleBinding",
       metadata: { name: "system:coredns" },
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "system:coredns" },
+      roleRef: { apiGroup: RBAC, kind: "ClusterRole", name: "system:coredns" },
       subjects: [{ kind: "ServiceAccount", name, namespace }],
     },
     { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace }, data: { Corefile: corefile(plan) } },

@@ -26,6 +26,7 @@ const CLIENTS: Readonly<Record<string, { commonName: string; organizations?: rea
   "kube-scheduler": { commonName: "system:kube-scheduler" },
   "kube-proxy": { commonName: "system:kube-proxy" },
   "volume-provisioner": { commonName: "iam-ha:volume-provisioner" },
+  "network-policy": { commonName: "iam-ha:network-policy" },
 };
 
 /** Clients that read their credentials from `<conf>/<name>.kubeconfig`. */
@@ -34,6 +35,7 @@ export const kubeconfigClients = [
   "kube-scheduler",
   "kube-proxy",
   "volume-provisioner",
+  "network-policy",
   "kubelet",
 ] as const;
 

@@ -40,6 +40,6 @@ describe("archives of the cluster's own images", () => {
     assert.deepEqual(manifest?.RepoTags, ["localhost/iam-ha/pause:1"]);
     const config = JSON.parse(extract(archive, manifest!.Config).toString()) as { config: { Entrypoint: string[]; User: string } };
     assert.deepEqual(config.config, { Entrypoint: ["/hostkit"], User: "10001:10001", WorkingDir: "/" });
-    assert.deepEqual(extract(extract(archive, "layer.tar"), "hostkit").toString(), "elf");
+    assert.deepEqual(extract(extract(archive, manifest!.Layers[0]!), "hostkit").toString(), "elf");
   });
 });
