@@ -5,6 +5,7 @@ import type { StopOptions } from "./commands/stop.ts";
 
 const program = new Command("iam-ha")
   .description("Three regions of an IAM platform, on embedded clusters or on your own")
+  .enablePositionalOptions()
   .exitOverride()
   .showHelpAfterError();
 
@@ -69,7 +70,6 @@ program
   .description("the tests, by layer: check, unit, stacks, images, engines, live; all of them when none is named")
   .action(async (layers: string[]) => (await import("./commands/test.ts")).test(layers));
 
-program.enablePositionalOptions();
 try {
   await program.parseAsync(process.argv);
 } catch (error) {

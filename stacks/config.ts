@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { apiSettings } from "../components/api/settings.ts";
-import { certificatePems, certificateSettings } from "../components/common/certificates.ts";
+import { CERTIFICATE_NAMES, certificatePems, certificateSettings } from "../components/common/certificates.ts";
 import { credentialSecrets } from "../components/common/credentials.ts";
 import { imageSettings } from "../components/common/images.ts";
 import { dnsLabel, dnsName } from "../components/common/schema.ts";
@@ -44,28 +44,32 @@ export const stackKeys = {
 /** Keys whose values are secret: encrypted in Pulumi.<stack>.yaml, never echoed. */
 export const SECRET_KEYS = ["secrets", "certificatePems"] as const satisfies (keyof typeof stackKeys)[];
 
-export const stackSchema = z.strictObject(stackKeys).superRefine((config, ctx) => {
-  if (!(config.region in config.regions)) {
-    ctx.addIssue({ code: "custom", path: ["region"], message: `must be one of ${Object.keys(config.regions).join(", ")}`, input: config.region });
-  }
-  const needed = serverConnections(config.pooler);
-  const usable = usableConnections(config.postgres);
-  if (needed > usable) {
-    ctx.addIssue({
-      code: "custom",
-      path: ["pooler"],
-      message: `all pools together may open ${needed} connections to one server, but postgres.parameters.max_connections leaves ${usable} for them`,
-    });
-  }
-  for (const part of ["edge", "internal"] as const) {
-    if (config.certificates[part].source !== "inline") continue;
-    const names = part === "edge" ? (["edge"] as const) : (["edge-client", "api", "postgres", "pooler", "redis"] as const);
-    for (const name of names) {
-      if (!config.certificatePems[name]) ctx.addIssue({ code: "custom", path: ["certificatePems", name], message: `is needed, as certificates.${part}.source is inline` });
-    }
-  }
-});
-export type StackConfig = z.infer<typeof stackSchema>;
+export type StackConfig = { [Key in keyof typeof stackKeys]: z.output<(typeof stackKeys)[Key]> };
+
+/** A rule between keys; it is asked when every key that it looks at is valid by itself. */
+interface CrossRule<Key extends keyof StackConfig> {
+  readonly keys: readonly Key[];
+  readonly problems: (config: Pick<StackConfig, Key>) => string[];
+}
+const rule = <Key extends keyof StackConfig>(keys: readonly Key[], problems: CrossRule<Key>["problems"]): CrossRule<keyof StackConfig> => ({ keys, problems });
+
+const CROSS_RULES = [
+  rule(["region", "regions"], ({ region, regions }) =>
+    region in regions ? [] : [`iam-ha:region: found ${show(region)}; must be one of ${Object.keys(regions).join(", ")}`],
+  ),
+  rule(["pooler", "postgres"], ({ pooler, postgres }) => {
+    const needed = serverConnections(pooler);
+    const usable = usableConnections(postgres);
+    if (needed <= usable) return [];
+    return [`iam-ha:pooler: all pools together may open ${needed} connections to one server; iam-ha:postgres.parameters.max_connections leaves ${usable} for them`];
+  }),
+  rule(["certificates", "certificatePems"], ({ certificates, certificatePems }) =>
+    CERTIFICATE_NAMES.filter((name) => !certificatePems[name])
+      .map((name) => ({ name, part: name === "edge" ? ("edge" as const) : ("internal" as const) }))
+      .filter(({ part }) => certificates[part].source === "inline")
+      .map(({ name, part }) => `iam-ha:certificatePems.${name}: is needed, as iam-ha:certificates.${part}.source is inline`),
+  ),
+];
 
 /** Bad config: one line per problem, each with the path, what was found and what is allowed. */
 export class ConfigError extends Error {
@@ -80,18 +84,30 @@ export class ConfigError extends Error {
 /** Validates the stack's raw config (decoded values by key, without the project's prefix).
  *  @throws ConfigError with all problems at once */
 export function parseConfig(raw: Record<string, unknown>): StackConfig {
-  const result = stackSchema.safeParse(raw, { reportInput: true });
-  if (result.success) return result.data;
-  throw new ConfigError(result.error.issues.flatMap((issue) => describeIssue(issue)));
+  const valid: Partial<Record<keyof StackConfig, unknown>> = {};
+  const problems = Object.keys(raw).filter((key) => !(key in stackKeys)).map((key) => `iam-ha:${key}: unknown key`);
+  for (const [key, schema] of Object.entries(stackKeys) as [keyof StackConfig, z.ZodType][]) {
+    const result = schema.safeParse(raw[key], { reportInput: true });
+    if (result.success) valid[key] = result.data;
+    else problems.push(...result.error.issues.flatMap((issue) => describeIssue(key, issue)));
+  }
+  for (const { keys, problems: broken } of CROSS_RULES) {
+    if (keys.every((key) => key in valid)) problems.push(...broken(valid as StackConfig));
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return valid as StackConfig;
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string[] {
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => `${pathOf([...issue.path, key])}: unknown key`);
-  }
-  const secret = (SECRET_KEYS as readonly PropertyKey[]).includes(issue.path[0] ?? "");
-  const found = secret || issue.input === undefined ? (issue.input === undefined ? "" : "found a value that is not shown; ") : `found ${show(issue.input)}; `;
-  return [`${pathOf(issue.path)}: ${found}${issue.message.replace(/^Invalid input: /, "")}`];
+function describeIssue(key: keyof StackConfig, issue: z.core.$ZodIssue): string[] {
+  const path = [key, ...issue.path];
+  if (issue.code === "unrecognized_keys") return issue.keys.map((unknown) => `${pathOf([...path, unknown])}: unknown key`);
+  return [`${pathOf(path)}: ${found(key, issue)}${issue.message.replace(/^Invalid input: /, "")}`];
+}
+
+/** What was found, where it is one value: an object is told by its path. */
+function found(key: keyof StackConfig, { input }: z.core.$ZodIssue): string {
+  if (input === undefined || (typeof input === "object" && input !== null && !Array.isArray(input))) return "";
+  return (SECRET_KEYS as readonly string[]).includes(key) ? "found a value that is not shown; " : `found ${show(input)}; `;
 }
 
 function pathOf(path: readonly PropertyKey[]): string {

@@ -8,11 +8,11 @@ export interface Golden {
   readonly embedded: boolean;
 }
 
-/** Each region as it is in production and as the embedded default makes it. */
-export const GOLDENS: readonly Golden[] = Object.keys(DEFAULT_REGIONS).flatMap((region) => [
-  { region, embedded: false },
-  { region, embedded: true },
-]);
+/** Each region as it is in production, and one as the embedded default makes it. */
+export const GOLDENS: readonly Golden[] = [
+  ...Object.keys(DEFAULT_REGIONS).map((region) => ({ region, embedded: false })),
+  { region: "beijing", embedded: true },
+];
 
 export function goldenFile(golden: Golden): string {
   return `test/stacks/goldens/${golden.region}${golden.embedded ? ".embedded" : ""}.yaml`;

@@ -118,9 +118,11 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
             .flatMap((o) => (o["subjects"] as { name: string }[]).map((subject) => subject.name)),
         );
         for (const workload of workloads) {
-          const { serviceAccountName = "default", automountServiceAccountToken } = templateOf(workload).spec;
+          const { serviceAccountName = "default", automountServiceAccountToken, volumes = [] } = templateOf(workload).spec;
           assert.notEqual(serviceAccountName, "default", workload.metadata.name);
-          assert.equal(automountServiceAccountToken ?? true, bound.has(serviceAccountName), workload.metadata.name);
+          // Either into every container, or by a volume into those that need it.
+          const mounted = (automountServiceAccountToken ?? true) || JSON.stringify(volumes).includes("serviceAccountToken");
+          assert.equal(mounted, bound.has(serviceAccountName), workload.metadata.name);
         }
       });
 

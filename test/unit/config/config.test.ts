@@ -90,12 +90,13 @@ describe("bad config", () => {
       ...good(),
       region: "tokyo",
       domain: "not a name",
-      postgres: { timings: { ttlSeconds: 5 } },
+      postgres: { patroni: { ttlSeconds: 5 } },
       redis: { nodeTimeoutMillis: "fast" },
     });
     const text = problems.join("\n");
     assert.match(text, /iam-ha:domain: found "not a name"; must be a DNS name/);
-    assert.match(text, /iam-ha:postgres\.timings\.ttlSeconds: found 5; /);
+    assert.match(text, /iam-ha:region: found "tokyo"; must be one of beijing, shanghai, shenzhen/);
+    assert.match(text, /iam-ha:postgres\.patroni\.ttlSeconds: found 5; /);
     assert.match(text, /iam-ha:redis\.nodeTimeoutMillis: found "fast"; expected /);
   });
 

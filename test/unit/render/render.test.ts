@@ -25,7 +25,7 @@ const resource = (inputs: Record<string, unknown>, secretPaths: string[][] = [])
 
 describe("merging config", () => {
   const tree = fc.letrec<{ tree: Record<string, unknown> }>((tie) => ({
-    tree: fc.dictionary(fc.constantFrom("a", "b", "c"), fc.oneof(fc.integer(), fc.array(fc.integer()), tie("tree"))) as fc.Arbitrary<Record<string, unknown>>,
+    tree: fc.dictionary(fc.constantFrom("a", "b", "c"), fc.oneof(fc.integer(), fc.array(fc.integer()), tie("tree")), { noNullPrototype: true }) as fc.Arbitrary<Record<string, unknown>>,
   })).tree;
 
   it("keeps what the overlay does not name, and takes all that it does", () => {
