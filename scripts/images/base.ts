@@ -112,6 +112,7 @@ export async function makeBase(
     {
       timeoutMs: TIMEOUT_MS,
       signal,
+      contained: true,
       onLine,
       env: { ...process.env, IAM_OUT: out, SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH), TMPDIR: temporary },
     },

@@ -198,6 +198,7 @@ export class Engine {
     return run(["buildah", "--root", folder, "--runroot", this.#paths.runroot, "--storage-driver", driver, ...argv], {
       timeoutMs,
       signal: this.#signal,
+      contained: true,
       env,
       ...(onLine ? { onLine } : {}),
     });

@@ -11,6 +11,11 @@ export interface RunOptions {
   timeoutMs: number;
   signal?: AbortSignal | undefined;
   cwd?: string;
+  /**
+   * In process and mount namespaces of its own: however this process ends, no process and no mount of the command is
+   * left. Not for package tools on the host, which must not be cut off in the middle. Needs root. Default false.
+   */
+  contained?: boolean;
   /** Replaces the environment; the caller's own by default. */
   env?: NodeJS.ProcessEnv;
   /** Every line of standard output and standard error as it comes. */
@@ -27,6 +32,12 @@ const SYSTEM_PATH = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin
 export function programFolders(env: NodeJS.ProcessEnv = process.env): string[] {
   return [...new Set([...(env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== ""), ...SYSTEM_PATH])];
 }
+
+/** The shell is the first process in the namespace: it takes in what loses its parent, and ends with the command. */
+const CONTAINED = [
+  ...["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"],
+  ...["sh", "-c", '"$@"; exit $?', "sh"],
+];
 
 /** Time between TERM and KILL when a child is stopped. */
 const TERM_GRACE_MS = 5_000;
@@ -50,8 +61,10 @@ export class CommandError extends Error {
 export async function run(argv: readonly [string, ...string[]], options: RunOptions): Promise<string> {
   options.signal?.throwIfAborted();
   const name = argv.slice(0, 1).join(" ").split("/").at(-1) ?? argv[0];
-  // TERM from the kernel at the death of this process. A group of its own: stopping it stops its children too.
-  const child = spawn("setpriv", ["--pdeathsig", "TERM", "--", ...argv], {
+  // A signal from the kernel at the death of this process. A group of its own: stopping it stops its children too.
+  const guard =
+    options.contained === true ? ["--pdeathsig", "KILL", "--", ...CONTAINED] : ["--pdeathsig", "TERM", "--"];
+  const child = spawn("setpriv", [...guard, ...argv], {
     cwd: options.cwd,
     env: { ...(options.env ?? process.env), PATH: programFolders(options.env).join(delimiter) },
     stdio: ["ignore", "pipe", "pipe"],

@@ -61,6 +61,32 @@ describe("image build: effects", function () {
       await assertGone(Number(await readFile(file, "utf8")));
     });
 
+    it("that are contained leave nothing when their starter is killed, whatever they ignore", async function () {
+      if (process.getuid?.() !== 0) this.skip();
+      const module = JSON.stringify(join(import.meta.dirname, "../../../scripts/images/run.ts"));
+      const script = `trap "" TERM HUP; setsid sh -c 'trap "" TERM HUP; exec sleep 61.25' & sleep 61.75`;
+      const starter = spawn(process.execPath, [
+        "--input-type=module",
+        "--eval",
+        `import { run } from ${module}; await run(["sh", "-c", ${JSON.stringify(script)}], { timeoutMs: 60000, contained: true });`,
+      ]);
+      const both = async (): Promise<number> => {
+        let count = 0;
+        for (const pid of await readdir("/proc")) {
+          const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+          if (/^sleep\0(61\.25|61\.75)\0$/.test(command)) count += 1;
+        }
+        return count;
+      };
+      const becomes = async (count: number): Promise<void> => {
+        for (let i = 0; i < 100 && (await both()) !== count; i += 1) await sleep(50);
+        assert.equal(await both(), count);
+      };
+      await becomes(2);
+      starter.kill("SIGKILL");
+      await becomes(0);
+    });
+
     it("end with the signal's reason when that is raised", async () => {
       const abort = new AbortController();
       const running = run(["sleep", "60"], { timeoutMs: 60_000, signal: abort.signal });
