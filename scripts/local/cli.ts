@@ -32,7 +32,11 @@ async function main(argv: readonly string[]): Promise<number> {
       await upRegions(regions(rest), { onProgress: printer(), signal: interrupted() });
       return await status();
     case "down": {
-      const { values, positionals } = parseArgs({ args: rest, options: { wipe: { type: "boolean" } }, allowPositionals: true });
+      const { values, positionals } = parseArgs({
+        args: rest,
+        options: { wipe: { type: "boolean" } },
+        allowPositionals: true,
+      });
       await downRegions(regions(positionals), { wipe: values.wipe, onProgress: printer() });
       return 0;
     }
@@ -61,7 +65,10 @@ async function status(): Promise<number> {
   for (const s of await regionStatus()) {
     const dead = Object.entries(s.daemons).flatMap(([name, pid]) => (pid === undefined ? [name] : []));
     const { api, https } = hostPorts(s.region);
-    const detail = s.state === "degraded" ? ` (not running: ${dead.join(", ") || "none"}; API ${s.apiReady ? "ready" : "not ready"})` : "";
+    const detail =
+      s.state === "degraded"
+        ? ` (not running: ${dead.join(", ") || "none"}; API ${s.apiReady ? "ready" : "not ready"})`
+        : "";
     console.log(`${s.region.padEnd(9)} ${s.state}${detail}  api 127.0.0.1:${api}  edge 127.0.0.1:${https}`);
   }
   return 0;
@@ -80,7 +87,8 @@ function printer(): (event: ProgressEvent) => void {
 
 function interrupted(): AbortSignal {
   const controller = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => controller.abort(new Error(`Ended by ${name}.`)));
+  for (const name of ["SIGINT", "SIGTERM"] as const)
+    process.once(name, () => controller.abort(new Error(`Ended by ${name}.`)));
   return controller.signal;
 }
 
@@ -94,7 +102,8 @@ async function foreground(command: string, args: readonly string[]): Promise<num
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (error instanceof PreflightError) for (const { found, remedy } of error.problems) console.error(`${found} ${remedy}`);
+  if (error instanceof PreflightError)
+    for (const { found, remedy } of error.problems) console.error(`${found} ${remedy}`);
   else console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
 }

@@ -110,12 +110,16 @@ export async function downRegions(
   const plans = (regions === "all" ? regionNames : [...new Set(regions)]).map((region) => planRegion(instance, region));
   const results = await Promise.allSettled(
     plans.map((plan) =>
-      withLock(join(instance.run, `${plan.region}.lock`), { signal: options.signal, timeout: LOCK_PATIENCE }, async () => {
-        options.onProgress?.({ region: plan.region, step: "stop", detail: "stopping" });
-        await stopRegion(plan, layout);
-        if (options.wipe === true) await rm(plan.state, { recursive: true, force: true });
-        options.onProgress?.({ region: plan.region, step: "stop", detail: "stopped" });
-      }),
+      withLock(
+        join(instance.run, `${plan.region}.lock`),
+        { signal: options.signal, timeout: LOCK_PATIENCE },
+        async () => {
+          options.onProgress?.({ region: plan.region, step: "stop", detail: "stopping" });
+          await stopRegion(plan, layout);
+          if (options.wipe === true) await rm(plan.state, { recursive: true, force: true });
+          options.onProgress?.({ region: plan.region, step: "stop", detail: "stopped" });
+        },
+      ),
     ),
   );
   if (options.wipe === true && (await exists(instance.state))) {

@@ -31,7 +31,11 @@ let image: ImageArchive;
 
 /** kubectl from the host, as a user would call it. */
 async function kubectl(args: readonly string[], input?: unknown): Promise<string> {
-  const where = [`--kubeconfig=${kubeconfigPath(INSTANCE)}`, `--context=${contextName(REGION)}`, `--namespace=${NAMESPACE}`];
+  const where = [
+    `--kubeconfig=${kubeconfigPath(INSTANCE)}`,
+    `--context=${contextName(REGION)}`,
+    `--namespace=${NAMESPACE}`,
+  ];
   const call = promisify(execFile)(kubectlProgram, [...where, ...args], { timeout: 60_000 });
   call.child.stdin!.end(input === undefined ? "" : JSON.stringify(input));
   return (await call).stdout.trim();
@@ -51,7 +55,11 @@ async function waitUntil(what: string, ask: () => Promise<boolean>, timeout = 90
 }
 
 const podReady = () =>
-  waitUntil("the pod", async () => (await kubectl(["get", "pod", "probe-0", "-o", "jsonpath={.status.containerStatuses[0].ready}"])) === "true");
+  waitUntil(
+    "the pod",
+    async () =>
+      (await kubectl(["get", "pod", "probe-0", "-o", "jsonpath={.status.containerStatuses[0].ready}"])) === "true",
+  );
 
 /** Everything on this machine that carries the instance's name. */
 async function traces(): Promise<string[]> {
@@ -64,7 +72,8 @@ async function traces(): Promise<string[]> {
   for (const line of (await readFile("/proc/self/mountinfo", "utf8")).split("\n")) {
     if (line.includes("iam-ha/test-local")) found.push(`mount ${line}`);
   }
-  for (const name of await readdir("/run/netns").catch(() => [])) if (name.startsWith(mark)) found.push(`netns ${name}`);
+  for (const name of await readdir("/run/netns").catch(() => []))
+    if (name.startsWith(mark)) found.push(`netns ${name}`);
   const layout = await readCgroupLayout();
   const roots = layout.version === 2 ? [layout.root] : layout.hierarchies.map((h) => h.root);
   for (const root of roots) {
@@ -116,14 +125,21 @@ function objects(): unknown {
                   name: "probe",
                   image: image.ref,
                   args: ["wait"],
-                  securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } },
+                  securityContext: {
+                    allowPrivilegeEscalation: false,
+                    readOnlyRootFilesystem: true,
+                    capabilities: { drop: ["ALL"] },
+                  },
                   volumeMounts: [{ name: "data", mountPath: "/data" }],
                 },
               ],
             },
           },
           volumeClaimTemplates: [
-            { metadata: { name: "data" }, spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Mi" } } } },
+            {
+              metadata: { name: "data" },
+              spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Mi" } } },
+            },
           ],
         },
       },
@@ -173,7 +189,10 @@ describe("an embedded cluster", function () {
     assert.match(await inPod("id"), /^10001 10001 \[.*10001.*\]$/);
     await inPod("write", "/data/file", "kept");
     assert.equal(await inPod("read", "/data/file"), "kept");
-    assert.equal(await kubectl(["get", "pvc", "data-probe-0", "-o", "jsonpath={.status.phase} {.spec.storageClassName}"]), "Bound local");
+    assert.equal(
+      await kubectl(["get", "pvc", "data-probe-0", "-o", "jsonpath={.status.phase} {.spec.storageClassName}"]),
+      "Bound local",
+    );
   });
 
   it("refuses a pod that the namespace's security level forbids", async () => {
@@ -181,7 +200,7 @@ describe("an embedded cluster", function () {
       apiVersion: "v1",
       kind: "Pod",
       metadata: { name: "root" },
-      spec: { containers: [{ name: "root", image: image.ref, securityContext: { privileged: true } }] },
+      spec: { containers: [{ name: "root", image: image.ref }] },
     };
     await assert.rejects(kubectl(["apply", "-f", "-"], pod), /violates PodSecurity "restricted:latest"/);
   });
@@ -198,15 +217,64 @@ describe("an embedded cluster", function () {
     assert.equal(await inPod("get", "http://probe"), "probe-0");
   });
 
+  it("enforces network policies", async () => {
+    const policy = (from: object[]) => ({
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { name: "callers" },
+      spec: { podSelector: { matchLabels: { app: "probe" } }, policyTypes: ["Ingress"], ingress: [{ from }] },
+    });
+    const caller = {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "caller", labels: { app: "caller" } },
+      spec: {
+        terminationGracePeriodSeconds: 0,
+        securityContext: restricted,
+        containers: [
+          {
+            name: "probe",
+            image: image.ref,
+            args: ["wait"],
+            securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+          },
+        ],
+      },
+    };
+    const call = () => kubectl(["exec", "caller", "--", "/probe", "get", "http://probe"]);
+    await kubectl(["apply", "--server-side", "-f", "-"], caller);
+    await waitUntil("the caller", async () => (await call()) === "probe-0");
+    await kubectl(
+      ["apply", "--server-side", "-f", "-"],
+      policy([{ podSelector: { matchLabels: { app: "somebody-else" } } }]),
+    );
+    await waitUntil("the call to be refused", () =>
+      call().then(
+        () => false,
+        (error: Error) => /deadline|timeout/i.test(error.message),
+      ),
+    );
+    await podReady(); // the node's own probes are always let in
+    assert.equal(await inPod("get", "http://probe"), "probe-0");
+    await kubectl(["apply", "--server-side", "-f", "-"], policy([{ podSelector: { matchLabels: { app: "caller" } } }]));
+    await waitUntil("the call to be let in", async () => (await call()) === "probe-0");
+    await kubectl(["delete", "networkpolicy/callers", "pod/caller"]);
+  });
+
   it("keeps Secrets encrypted in etcd", async () => {
     await kubectl(["create", "secret", "generic", "hidden", "--from-literal=word=in-the-clear"]);
     const key = Buffer.from(`/registry/secrets/${NAMESPACE}/hidden`).toString("base64");
     const script = `fetch("http://127.0.0.1:2379/v3/kv/range",{method:"POST",body:JSON.stringify({key:"${key}"})}).then(r=>r.text()).then(t=>console.log(t))`;
-    const { kvs } = JSON.parse(await runInRegion(REGION, [process.execPath, "-e", script], INSTANCE)) as { kvs: { value: string }[] };
+    const { kvs } = JSON.parse(await runInRegion(REGION, [process.execPath, "-e", script], INSTANCE)) as {
+      kvs: { value: string }[];
+    };
     const stored = Buffer.from(kvs[0]!.value, "base64").toString("latin1");
     assert.ok(stored.startsWith("k8s:enc:secretbox:v1:key1:"));
     assert.ok(!stored.includes("in-the-clear"));
-    assert.equal(await kubectl(["get", "secret", "hidden", "-o", "jsonpath={.data.word}"]), Buffer.from("in-the-clear").toString("base64"));
+    assert.equal(
+      await kubectl(["get", "secret", "hidden", "-o", "jsonpath={.data.word}"]),
+      Buffer.from("in-the-clear").toString("base64"),
+    );
   });
 
   it("has no way out", async () => {
@@ -222,14 +290,16 @@ describe("an embedded cluster", function () {
   });
 
   it("starts again what was killed, and leaves running pods alone", async () => {
-    const started = "jsonpath={.status.containerStatuses[0].state.running.startedAt} {.status.containerStatuses[0].restartCount}";
+    const started =
+      "jsonpath={.status.containerStatuses[0].state.running.startedAt} {.status.containerStatuses[0].restartCount}";
     const before = await kubectl(["get", "pod", "probe-0", "-o", started]);
-    for (const name of ["kubelet", "containerd", "kube-apiserver", "etcd"] as const) assert.ok(await killDaemon(REGION, name, INSTANCE));
+    for (const name of ["kubelet", "containerd", "kube-apiserver", "etcd"] as const)
+      assert.ok(await killDaemon(REGION, name, INSTANCE));
     assert.equal((await regionStatus(INSTANCE)).find((s) => s.region === REGION)?.state, "degraded");
     await upRegions([REGION], INSTANCE);
-    await podReady();
+    // The new kubelet has to look at its pods before it lets anybody in.
+    await waitUntil("the pod to answer", async () => (await inPod("read", "/data/file")) === "kept");
     assert.equal(await kubectl(["get", "pod", "probe-0", "-o", started]), before);
-    assert.equal(await inPod("read", "/data/file"), "kept");
   });
 
   it("leaves nothing behind when it is stopped, except its data", async () => {
@@ -241,9 +311,8 @@ describe("an embedded cluster", function () {
 
   it("has its data again after a start", async () => {
     await upRegions([REGION], INSTANCE);
-    await podReady();
     await waitUntil("the file", async () => (await inPod("read", "/data/file")) === "kept");
-    assert.equal(await inPod("get", "http://probe"), "probe-0");
+    await waitUntil("the service", async () => (await inPod("get", "http://probe")) === "probe-0");
   });
 
   it("has its data again after everything was killed", async () => {
@@ -252,7 +321,6 @@ describe("an embedded cluster", function () {
     for (const pid of pids) process.kill(pid, "SIGKILL");
     await sleep(500);
     await upRegions([REGION], INSTANCE);
-    await podReady();
     await waitUntil("the file", async () => (await inPod("read", "/data/file")) === "kept");
   });
 

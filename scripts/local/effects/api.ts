@@ -48,7 +48,9 @@ export async function openApi(plan: RegionPlan): Promise<Api> {
       const path = `${objectPath(object)}?fieldManager=iam-ha-local&force=true`;
       const { status, body } = await call("PATCH", path, JSON.stringify(object));
       if (status >= 300) {
-        throw new Error(`${plan.region}: applying ${object.kind} ${object.metadata.name} was answered with ${status}: ${body}`);
+        throw new Error(
+          `${plan.region}: applying ${object.kind} ${object.metadata.name} was answered with ${status}: ${body}`,
+        );
       }
     },
   };

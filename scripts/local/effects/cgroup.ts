@@ -75,7 +75,8 @@ async function pidsBelow(folder: string): Promise<number[]> {
 
 /** Removes the region's cgroup from every hierarchy. Processes have to be gone; the kernel may lag behind a little. */
 export async function removeCgroup(layout: CgroupLayout, path: string): Promise<void> {
-  const roots = layout.version === 2 ? [layout.root] : [...layout.hierarchies.map((h) => h.root), "/sys/fs/cgroup/unified"];
+  const roots =
+    layout.version === 2 ? [layout.root] : [...layout.hierarchies.map((h) => h.root), "/sys/fs/cgroup/unified"];
   for (const root of roots) await removeFolder(join(root, path), Date.now() + 5_000);
 }
 

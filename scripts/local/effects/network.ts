@@ -1,13 +1,15 @@
 import { lstat, readlink, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { routes } from "../plan/daemons.ts";
 import { WAN_PREFIX, WAN_ROUTER, type RegionPlan } from "../plan/regions.ts";
+import { withLock } from "./files.ts";
 import { run } from "./run.ts";
 
 /** Link of a region to the bridge, seen from the region. */
 const WAN_LINK = "wan0";
 
 /** Makes the bridge between the regions of an instance. It joins nothing else: no default route, no translation. */
-export async function ensureWan(plan: RegionPlan): Promise<void> {
+async function ensureWan(plan: RegionPlan): Promise<void> {
   const ns = plan.wanNetns;
   if (await hasLink(ns, "br0")) return;
   if (await exists(`/run/netns/${ns}`)) await run("ip", ["netns", "del", ns]); // half-made
@@ -20,8 +22,17 @@ export async function ensureWan(plan: RegionPlan): Promise<void> {
   ]);
 }
 
+/** The bridge is shared: of two regions that come and go, only one at a time touches it. */
+async function withWan<T>(plan: RegionPlan, work: () => Promise<T>): Promise<T> {
+  return await withLock(join(plan.instance.run, "wan.lock"), { timeout: 2 * 60_000 }, work);
+}
+
 /** Makes a region's network namespace and its link to the bridge, as far as they are missing. */
 export async function ensureNetwork(plan: RegionPlan): Promise<void> {
+  await withWan(plan, () => makeNetwork(plan));
+}
+
+async function makeNetwork(plan: RegionPlan): Promise<void> {
   await ensureWan(plan);
   const ns = plan.netns;
   if (!(await exists(plan.netnsPath))) await run("ip", ["netns", "add", ns]);
@@ -38,27 +49,50 @@ export async function ensureNetwork(plan: RegionPlan): Promise<void> {
     if (await hasLink(plan.wanNetns, plan.region)) {
       await run("ip", ["-n", plan.wanNetns, "link", "del", plan.region]);
     }
-    await run("ip", ["-n", ns, "link", "add", WAN_LINK, "type", "veth", "peer", "name", plan.region, "netns", plan.wanNetns]);
+    await run("ip", [
+      "-n",
+      ns,
+      "link",
+      "add",
+      WAN_LINK,
+      "type",
+      "veth",
+      "peer",
+      "name",
+      plan.region,
+      "netns",
+      plan.wanNetns,
+    ]);
   }
-  await batch(ns, ["link set lo up", `addr replace ${plan.node}/${WAN_PREFIX} dev ${WAN_LINK}`, `link set ${WAN_LINK} up`]);
+  await batch(ns, [
+    "link set lo up",
+    `addr replace ${plan.node}/${WAN_PREFIX} dev ${WAN_LINK}`,
+    `link set ${WAN_LINK} up`,
+  ]);
   await batch(plan.wanNetns, [
     `link set ${plan.region} master br0`,
     `link set ${plan.region} up`,
     `route replace ${plan.podCidr} via ${plan.node}`,
     `route replace ${plan.serviceCidr} via ${plan.node}`,
   ]);
-  await batch(ns, routes(plan).map((words) => `route replace ${words.join(" ")}`));
+  await batch(
+    ns,
+    routes(plan).map((words) => `route replace ${words.join(" ")}`),
+  );
 }
 
 /** Removes a region's network, and the bridge when no region is left on it. */
 export async function removeNetwork(plan: RegionPlan): Promise<void> {
-  if (await exists(plan.netnsPath)) await run("ip", ["netns", "del", plan.netns]);
-  if (!(await exists(`/run/netns/${plan.wanNetns}`))) return;
-  if (await hasLink(plan.wanNetns, plan.region)) {
-    await run("ip", ["-n", plan.wanNetns, "link", "del", plan.region]);
-  }
-  const ports = JSON.parse((await run("ip", ["-n", plan.wanNetns, "-j", "link", "show", "type", "veth"])) || "[]") as object[];
-  if (ports.filter((p) => Object.keys(p).length > 0).length === 0) await run("ip", ["netns", "del", plan.wanNetns]);
+  await withWan(plan, async () => {
+    if (await exists(plan.netnsPath)) await run("ip", ["netns", "del", plan.netns]);
+    if (!(await exists(`/run/netns/${plan.wanNetns}`))) return;
+    // The kernel takes the link away with the namespace at its other end, but in its own time.
+    await run("ip", ["-n", plan.wanNetns, "link", "del", plan.region]).catch(() => {});
+    if (await hasLink(plan.wanNetns, plan.region))
+      throw new Error(`The link of ${plan.region} to the bridge can't be removed.`);
+    const links = await run("ip", ["-n", plan.wanNetns, "-o", "link", "show", "type", "veth"]);
+    if (links.trim() === "") await run("ip", ["netns", "del", plan.wanNetns]);
+  });
 }
 
 /**

@@ -55,7 +55,8 @@ export async function run(command: string, args: readonly string[], options: Run
     });
     child.once("close", (code, killed) => {
       if (code === 0) resolve(stdout);
-      else reject(new CommandError(name, code, stderr, killed === null ? `ended with ${code}` : `was ended by ${killed}`));
+      else
+        reject(new CommandError(name, code, stderr, killed === null ? `ended with ${code}` : `was ended by ${killed}`));
     });
     if (options.input !== undefined) {
       child.stdin!.on("error", () => {}); // a command may end without reading all; its exit code tells

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { connect } from "node:net";
 import type { CgroupLayout } from "../plan/cgroups.ts";
 import { daemonArgv, daemonNames, needsApi, type DaemonName, type EdgeTarget } from "../plan/daemons.ts";
+import type { Programs } from "../plan/configs.ts";
 import { systemObjects } from "../plan/manifests.ts";
 import type { RegionPlan } from "../plan/regions.ts";
 import { openApi, waitFor, type Api } from "./api.ts";
@@ -11,7 +12,7 @@ import { alivePid, ensureDaemon, mountsReady } from "./daemon.ts";
 import { stopRegion } from "./down.ts";
 import { readIfThere, withLock } from "./files.ts";
 import { importArchives } from "./images.ts";
-import { ensureNetwork, exists, isInNetwork } from "./network.ts";
+import { ensureNetwork, exists, insideNetwork, isInNetwork } from "./network.ts";
 import type { Toolbox } from "./programs.ts";
 import type { OnProgress, Step } from "./progress.ts";
 import { writeHostKubeconfig, writeSettings, type Fingerprints } from "./settings.ts";
@@ -30,12 +31,15 @@ const PATIENCE = { lock: 10 * 60_000, socket: 60_000, api: 3 * 60_000, node: 3 *
 /** Brings one region up, starting only what is missing or outdated. */
 export async function upRegion(plan: RegionPlan, options: UpOptions): Promise<void> {
   const tell = (step: Step, detail: string) => options.onProgress({ region: plan.region, step, detail });
-  const lock = { signal: options.signal, timeout: PATIENCE.lock, onWait: () => tell("network", "waiting for another run") };
+  const lock = {
+    signal: options.signal,
+    timeout: PATIENCE.lock,
+    onWait: () => tell("network", "waiting for another run"),
+  };
   await withLock(join(plan.instance.run, `${plan.region}.lock`), lock, async () => {
     await clearStale(plan, options.layout);
     tell("network", "namespace and links");
-    // The bridge is shared between regions.
-    await withLock(join(plan.instance.run, "wan.lock"), lock, () => ensureNetwork(plan));
+    await ensureNetwork(plan);
     tell("certificates", "certificates and settings");
     const { programs, pause, coredns } = options.toolbox;
     const images = { pause: pause.ref, coredns: coredns.ref };
@@ -56,17 +60,24 @@ export async function upRegion(plan: RegionPlan, options: UpOptions): Promise<vo
       check: () => daemons.check(["etcd", "relay", "kube-apiserver"]),
     });
     tell("daemons", "controllers, kubelet, proxy");
-    for (const name of daemonNames) if (needsApi.has(name)) await daemons.start(name);
+    const kubeletSince = Date.now();
+    const started = new Set<DaemonName>();
+    for (const name of daemonNames) if (needsApi.has(name) && (await daemons.start(name))) started.add(name);
     for (const object of systemObjects(plan, images)) await api.apply(object);
     await imported;
 
     tell("node", "waiting for the node");
-    await waitFor(`${plan.region}'s node`, PATIENCE.node, () => nodeReady(api, plan), {
-      signal: options.signal,
-      check: () => daemons.check(daemonNames),
-    });
+    await waitFor(
+      `${plan.region}'s node`,
+      PATIENCE.node,
+      () => nodeReady(api, plan, started.has("kubelet") ? kubeletSince : 0),
+      {
+        signal: options.signal,
+        check: () => daemons.check(daemonNames),
+      },
+    );
     tell("dns", "waiting for DNS");
-    await waitFor(`${plan.region}'s DNS`, PATIENCE.dns, () => dnsReady(api), {
+    await waitFor(`${plan.region}'s DNS`, PATIENCE.dns, () => dnsReady(plan, programs, api), {
       signal: options.signal,
       check: () => daemons.check(daemonNames),
     });
@@ -110,7 +121,8 @@ class Daemons {
     this.#argv = daemonArgv(plan, options.toolbox.programs);
   }
 
-  async start(name: DaemonName): Promise<void> {
+  /** @returns whether it had to be started. */
+  async start(name: DaemonName): Promise<boolean> {
     const plan = this.#plan;
     // Any process of the region leads to its mounts, be it a container's shim that outlived all daemons.
     const mountsOf = (await daemonPids(this.#options.layout, plan.cgroup))[0];
@@ -118,7 +130,7 @@ class Daemons {
       await rm(mountsReady(plan), { force: true });
       for (const folder of [plan.volumes]) await mkdir(folder, { recursive: true, mode: 0o711 });
     }
-    await ensureDaemon({
+    const { started } = await ensureDaemon({
       plan,
       programs: this.#options.toolbox.programs,
       name,
@@ -127,12 +139,18 @@ class Daemons {
       cgroupProcs: this.#cgroupProcs,
       mountsOf,
     });
-    if (mountsOf !== undefined) return;
-    await waitFor(`${plan.region}'s mounts`, PATIENCE.socket, async () => (await exists(mountsReady(plan))) || undefined, {
-      signal: this.#options.signal,
-      interval: 20,
-      check: () => this.check([name]),
-    });
+    if (mountsOf !== undefined) return started;
+    await waitFor(
+      `${plan.region}'s mounts`,
+      PATIENCE.socket,
+      async () => (await exists(mountsReady(plan))) || undefined,
+      {
+        signal: this.#options.signal,
+        interval: 20,
+        check: () => this.check([name]),
+      },
+    );
+    return started;
   }
 
   /** @throws Error with the end of the log when one of them has ended. */
@@ -150,22 +168,31 @@ function ok(answer: { readonly status: number }): true | undefined {
   return answer.status === 200 ? true : undefined;
 }
 
-async function nodeReady(api: Api, plan: RegionPlan): Promise<true | undefined> {
+/** @param since when the kubelet was started: what an earlier one has said counts no more. */
+async function nodeReady(api: Api, plan: RegionPlan, since: number): Promise<true | undefined> {
   const { status, body } = await api.get(`/api/v1/nodes/${plan.region}`);
   if (status !== 200) return undefined;
-  const node = JSON.parse(body) as { status?: { conditions?: { type: string; status: string; lastHeartbeatTime: string }[] } };
-  return node.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") || undefined;
+  const node = JSON.parse(body) as {
+    status?: { conditions?: { type: string; status: string; lastHeartbeatTime: string }[] };
+  };
+  const ready = node.status?.conditions?.find((c) => c.type === "Ready" && c.status === "True");
+  // The API gives whole seconds.
+  return ready !== undefined && Date.parse(ready.lastHeartbeatTime) + 1_000 > since ? true : undefined;
 }
 
-async function dnsReady(api: Api): Promise<true | undefined> {
+/** The current version answers: asked by its service's address, so that kube-proxy has done its part as well. */
+async function dnsReady(plan: RegionPlan, programs: Programs, api: Api): Promise<true | undefined> {
   const { status, body } = await api.get("/apis/apps/v1/namespaces/kube-system/deployments/coredns");
   if (status !== 200) return undefined;
   const { metadata, status: seen } = JSON.parse(body) as {
     metadata: { generation: number };
     status?: { observedGeneration?: number; updatedReplicas?: number; readyReplicas?: number };
   };
-  const current = seen?.observedGeneration === metadata.generation && seen.updatedReplicas === 1;
-  return (current && seen.readyReplicas === 1) || undefined;
+  if (seen?.observedGeneration !== metadata.generation || seen.updatedReplicas !== 1 || !seen.readyReplicas)
+    return undefined;
+  const question = [`${plan.dnsService}:53`, `kubernetes.default.svc.${plan.domain}`];
+  const answer = await insideNetwork(plan, programs.hostkit, ["lookup", ...question]);
+  return answer.trim() === plan.apiService || undefined;
 }
 
 async function accepts(socket: string): Promise<true | undefined> {

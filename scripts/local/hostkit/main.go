@@ -5,13 +5,17 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"time"
 )
 
 const usage = `hostkit pause                       wait for SIGTERM, reaping children (a pod's sandbox; a region's mount namespace)
 hostkit relay --config FILE         carry connections between the host's loopback and a region's network namespace
+hostkit lookup SERVER NAME          the addresses that a DNS server (address:port) gives for a full name
 hostkit pki --config FILE           make the certificates that are missing, outdated or changed
 `
 
@@ -28,6 +32,8 @@ func main() {
 		pause(ctx)
 	case "relay":
 		err = withConfig(args[1:], func(c relayConfig) error { return relay(ctx, c) })
+	case "lookup":
+		err = lookup(ctx, args[1:])
 	case "pki":
 		err = withConfig(args[1:], makePKI)
 	default:
@@ -38,4 +44,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, "hostkit "+args[0]+":", err)
 		os.Exit(1)
 	}
+}
+
+func lookup(ctx context.Context, args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("expected SERVER NAME, got %q", args)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, args[0])
+	}}
+	addresses, err := resolver.LookupHost(ctx, args[1]+".")
+	if err == nil {
+		fmt.Println(strings.Join(addresses, " "))
+	}
+	return err
 }

@@ -34,8 +34,10 @@ export function planInstance(env: Readonly<Record<string, string | undefined>>, 
     );
   }
   const home = env.IAM_HA_HOME || "/var/lib/iam-ha";
-  if (!home.startsWith("/") || /\s/.test(home)) {
-    throw new RangeError(`IAM_HA_HOME is ${JSON.stringify(home)}: use an absolute path without spaces.`);
+  if (!home.startsWith("/") || /[\s'"\\]/.test(home)) {
+    throw new RangeError(
+      `IAM_HA_HOME is ${JSON.stringify(home)}: use an absolute path without spaces, quotes and backslashes.`,
+    );
   }
   return {
     name: chosen,

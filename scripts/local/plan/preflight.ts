@@ -74,7 +74,14 @@ export interface PreflightQuestion {
 
 /** Everything that would keep the regions from starting, all at once. Empty when nothing is. */
 export function preflight(facts: Facts, question: PreflightQuestion): readonly Problem[] {
-  return [...system(facts), ...go(facts, question), ...memory(facts, question), ...disk(facts, question), ...kernel(facts), ...ports(facts, question)];
+  return [
+    ...system(facts),
+    ...go(facts, question),
+    ...memory(facts, question),
+    ...disk(facts, question),
+    ...kernel(facts),
+    ...ports(facts, question),
+  ];
 }
 
 function system(facts: Facts): Problem[] {
@@ -83,7 +90,8 @@ function system(facts: Facts): Problem[] {
   if (platform !== "linux" || arch !== "x64" || os.id !== "debian" || !SUPPORTED_DEBIAN.includes(os.version)) {
     problems.push({
       found: `This machine is ${os.id || platform} ${os.version || "of unknown version"} on ${arch}.`,
-      remedy: "Embedded clusters run on Debian 12 or 13 on x86-64 only: use such a machine, or name clusters of your own.",
+      remedy:
+        "Embedded clusters run on Debian 12 or 13 on x86-64 only: use such a machine, or name clusters of your own.",
     });
   }
   if (facts.uid !== 0) {
@@ -161,7 +169,8 @@ function kernel(facts: Facts): Problem[] {
     if (missing.length > 0) {
       problems.push({
         found: `Control groups version ${facts.cgroups.version} lack the controllers ${missing.join(", ")}.`,
-        remedy: "Enable them on the kernel's command line (cgroup_enable=...); inside a container, use the machine itself.",
+        remedy:
+          "Enable them on the kernel's command line (cgroup_enable=...); inside a container, use the machine itself.",
       });
     }
   }

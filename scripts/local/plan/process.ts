@@ -17,7 +17,9 @@ export function parseStat(text: string): { readonly state: string; readonly star
   const fields = text.slice(end + 2).split(" ");
   const state = fields[0];
   const startTicks = fields[19];
-  return state !== undefined && startTicks !== undefined && /^\d+$/.test(startTicks) ? { state, startTicks } : undefined;
+  return state !== undefined && startTicks !== undefined && /^\d+$/.test(startTicks)
+    ? { state, startTicks }
+    : undefined;
 }
 
 /** @returns undefined for anything but a complete record: half a file counts as none. */

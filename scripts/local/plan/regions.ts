@@ -13,7 +13,9 @@ export const regionNames = Object.keys(INDEX) as readonly RegionName[];
 /** @throws RangeError naming the regions there are. */
 export function parseRegion(text: string): RegionName {
   if (Object.hasOwn(INDEX, text)) return text as RegionName;
-  throw new RangeError(`There is no region ${JSON.stringify(text)}: the embedded regions are ${regionNames.join(", ")}.`);
+  throw new RangeError(
+    `There is no region ${JSON.stringify(text)}: the embedded regions are ${regionNames.join(", ")}.`,
+  );
 }
 
 /** Addresses of one region. They are the same in every instance: instances' networks never meet. */

@@ -32,7 +32,10 @@ export interface OverlayOptions {
  *  holds secrets: it goes to the program and to no file or terminal. */
 export async function machineOverlay(place: RegionPlace, options: OverlayOptions): Promise<ConfigTree> {
   const pki = new LocalPki(join(options.stateFolder, "pki"));
-  const names = certificateDnsNames({ region: place.region, domain: options.domain, clusterDomain: place.clusterDomain }, options.namespace);
+  const names = certificateDnsNames(
+    { region: place.region, domain: options.domain, clusterDomain: place.clusterDomain },
+    options.namespace,
+  );
   const pems: CertificatePems = await pki.certificates(place.region, names);
   return {
     cluster: { context: place.context, kubeconfig: place.kubeconfig, domain: place.clusterDomain },

@@ -3,7 +3,11 @@ import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { CERTIFICATE_NAMES, type CertificateName, type CertificatePems } from "../../../components/common/certificates.ts";
+import {
+  CERTIFICATE_NAMES,
+  type CertificateName,
+  type CertificatePems,
+} from "../../../components/common/certificates.ts";
 import { writePrivate } from "../../private-file.ts";
 
 const run = promisify(execFile);
@@ -37,9 +41,21 @@ export class LocalPki {
     mkdirSync(this.folder, { recursive: true, mode: 0o700 });
     if (existsSync(this.caFile) && existsSync(join(this.folder, "ca.key"))) return;
     await this.openssl([
-      "req", "-x509", ...NEW_KEY, "-days", String(CA_DAYS), "-subj", "/CN=iam-ha local CA",
-      "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-      "-keyout", "ca.key.new", "-out", "ca.crt.new",
+      "req",
+      "-x509",
+      ...NEW_KEY,
+      "-days",
+      String(CA_DAYS),
+      "-subj",
+      "/CN=iam-ha local CA",
+      "-addext",
+      "basicConstraints=critical,CA:TRUE,pathlen:0",
+      "-addext",
+      "keyUsage=critical,keyCertSign,cRLSign",
+      "-keyout",
+      "ca.key.new",
+      "-out",
+      "ca.crt.new",
     ]);
     this.keep("ca.key");
     this.keep("ca.crt");
@@ -57,10 +73,33 @@ export class LocalPki {
         "extendedKeyUsage=serverAuth,clientAuth",
       ];
       writePrivate(join(this.folder, `${base}.ext`), `${extensions.join("\n")}\n`);
-      await this.openssl(["req", ...NEW_KEY, "-subj", `/CN=${names[0]}`, "-keyout", `${base}.key.new`, "-out", `${base}.csr`]);
       await this.openssl([
-        "x509", "-req", "-in", `${base}.csr`, "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", serial(), "-days", String(LEAF_DAYS),
-        "-extfile", `${base}.ext`, "-out", `${base}.crt.new`,
+        "req",
+        ...NEW_KEY,
+        "-subj",
+        `/CN=${names[0]}`,
+        "-keyout",
+        `${base}.key.new`,
+        "-out",
+        `${base}.csr`,
+      ]);
+      await this.openssl([
+        "x509",
+        "-req",
+        "-in",
+        `${base}.csr`,
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-set_serial",
+        serial(),
+        "-days",
+        String(LEAF_DAYS),
+        "-extfile",
+        `${base}.ext`,
+        "-out",
+        `${base}.crt.new`,
       ]);
       this.keep(`${base}.key`);
       this.keep(`${base}.crt`);

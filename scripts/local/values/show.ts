@@ -12,6 +12,9 @@ const PLACEHOLDER = {
 export function machineOverlayForShow(region: string): ConfigTree[] {
   return [
     committedOverlay(),
-    { cluster: { domain: `cluster.${region}` }, certificatePems: Object.fromEntries(CERTIFICATE_NAMES.map((name) => [name, PLACEHOLDER])) },
+    {
+      cluster: { domain: `cluster.${region}` },
+      certificatePems: Object.fromEntries(CERTIFICATE_NAMES.map((name) => [name, PLACEHOLDER])),
+    },
   ];
 }

@@ -28,7 +28,10 @@ describe("addresses of embedded regions", () => {
   });
 
   it("name the known regions when an unknown one is asked for", () => {
-    assert.throws(() => parseRegion("tokyo"), /There is no region "tokyo": the embedded regions are beijing, shanghai, shenzhen\./);
+    assert.throws(
+      () => parseRegion("tokyo"),
+      /There is no region "tokyo": the embedded regions are beijing, shanghai, shenzhen\./,
+    );
     assert.throws(() => parseRegion("toString"), RangeError);
     assert.equal(parseRegion("shanghai"), "shanghai");
   });
@@ -51,7 +54,9 @@ describe("host ports", () => {
   });
 
   it("of another instance never meet those of the default one", () => {
-    const taken = new Set([1, 2, 3].flatMap((index) => Object.values(hostPorts({ name: "default" }, index)) as number[]));
+    const taken = new Set(
+      [1, 2, 3].flatMap((index) => Object.values(hostPorts({ name: "default" }, index)) as number[]),
+    );
     fc.assert(
       fc.property(instanceName, (name) => {
         fc.pre(name !== "default");

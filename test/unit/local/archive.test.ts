@@ -26,7 +26,8 @@ describe("archives of the cluster's own images", () => {
   it("are the same for the same program and differ for another", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2000 }), (bytes) => {
-        const make = (program: Buffer) => programImage({ reference: "localhost/a:1", path: "/a", program, user: "1:1" });
+        const make = (program: Buffer) =>
+          programImage({ reference: "localhost/a:1", path: "/a", program, user: "1:1" });
         assert.deepEqual(make(Buffer.from(bytes)), make(Buffer.from(bytes)));
         assert.notDeepEqual(make(Buffer.from(bytes)), make(Buffer.concat([Buffer.from(bytes), Buffer.from("!")])));
       }),
@@ -35,10 +36,21 @@ describe("archives of the cluster's own images", () => {
   });
 
   it("name the reference, the program and a user that is not root", () => {
-    const archive = programImage({ reference: "localhost/iam-ha/pause:1", path: "/hostkit", program: Buffer.from("elf"), user: "10001:10001" });
-    const [manifest] = JSON.parse(extract(archive, "manifest.json").toString()) as { Config: string; RepoTags: string[]; Layers: string[] }[];
+    const archive = programImage({
+      reference: "localhost/iam-ha/pause:1",
+      path: "/hostkit",
+      program: Buffer.from("elf"),
+      user: "10001:10001",
+    });
+    const [manifest] = JSON.parse(extract(archive, "manifest.json").toString()) as {
+      Config: string;
+      RepoTags: string[];
+      Layers: string[];
+    }[];
     assert.deepEqual(manifest?.RepoTags, ["localhost/iam-ha/pause:1"]);
-    const config = JSON.parse(extract(archive, manifest!.Config).toString()) as { config: { Entrypoint: string[]; User: string } };
+    const config = JSON.parse(extract(archive, manifest!.Config).toString()) as {
+      config: { Entrypoint: string[]; User: string };
+    };
     assert.deepEqual(config.config, { Entrypoint: ["/hostkit"], User: "10001:10001", WorkingDir: "/" });
     assert.deepEqual(extract(extract(archive, manifest!.Layers[0]!), "hostkit").toString(), "elf");
   });

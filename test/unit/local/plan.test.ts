@@ -8,7 +8,14 @@ import {
   kubeletConfig,
   type Programs,
 } from "../../../scripts/local/plan/configs.ts";
-import { daemonArgv, daemonNames, needsApi, relayConfig, routes, stopOrder } from "../../../scripts/local/plan/daemons.ts";
+import {
+  daemonArgv,
+  daemonNames,
+  needsApi,
+  relayConfig,
+  routes,
+  stopOrder,
+} from "../../../scripts/local/plan/daemons.ts";
 import { planInstance } from "../../../scripts/local/plan/instance.ts";
 import { objectPath, systemObjects } from "../../../scripts/local/plan/manifests.ts";
 import { kubeconfigClients, pkiConfig } from "../../../scripts/local/plan/pki.ts";
@@ -37,13 +44,17 @@ describe("plan of the daemons", () => {
 
   it("starts the mount namespace first and the API server before its clients", () => {
     assert.equal(daemonNames[0], "namespace");
-    for (const client of needsApi) assert.ok(daemonNames.indexOf(client) > daemonNames.indexOf("kube-apiserver"), client);
+    for (const client of needsApi)
+      assert.ok(daemonNames.indexOf(client) > daemonNames.indexOf("kube-apiserver"), client);
   });
 
   it("puts no secret into a command line", () => {
     const words = Object.values(daemonArgv(plan, programs)).flat();
     assert.ok(words.length > 60);
-    assert.deepEqual(words.filter((word) => /password|token=|BEGIN|[A-Za-z0-9+/]{40,}={0,2}$/i.test(word.replace(/\/\S+/g, ""))), []);
+    assert.deepEqual(
+      words.filter((word) => /password|token=|BEGIN|[A-Za-z0-9+/]{40,}={0,2}$/i.test(word.replace(/\/\S+/g, ""))),
+      [],
+    );
   });
 
   it("keeps etcd, the controllers and all that has no business with the network on the loopback", () => {
@@ -56,7 +67,11 @@ describe("plan of the daemons", () => {
 
   it("has the programs of the containers found in one region only", () => {
     const toml = containerdToml(plan, programs, images);
-    for (const folder of ["/state/unit/shanghai/containerd", "/run/iam-ha/unit/shanghai/containerd", "/run/iam-ha/unit/shanghai/runc"]) {
+    for (const folder of [
+      "/state/unit/shanghai/containerd",
+      "/run/iam-ha/unit/shanghai/containerd",
+      "/run/iam-ha/unit/shanghai/runc",
+    ]) {
       assert.ok(toml.includes(JSON.stringify(folder)), folder);
     }
     const kubelet = kubeletConfig(plan) as Record<string, unknown>;
@@ -75,22 +90,24 @@ describe("plan of the network", () => {
 
   it("relays the host's ports to the API server and the edge", () => {
     const { targets } = relayConfig(plan) as { targets: { listen: string; target: string; proxyProtocol: boolean }[] };
-    assert.deepEqual(targets.map((t) => t.target), [
-      "127.0.0.1:6443",
-      "edge.iam.svc.cluster.shanghai:443",
-      "edge.iam.svc.cluster.shanghai:80",
-    ]);
+    assert.deepEqual(
+      targets.map((t) => t.target),
+      ["127.0.0.1:6443", "edge.iam.svc.cluster.shanghai:443", "edge.iam.svc.cluster.shanghai:80"],
+    );
     assert.ok(targets.every((t) => t.listen.startsWith("127.0.0.1:") && !t.proxyProtocol));
   });
 
   it("relays to another edge when told, with the client's address when told", () => {
     const edge = { host: "10.112.9.9", httpsPort: 8443, httpPort: 8080, proxyProtocol: true };
     const { targets } = relayConfig(plan, edge) as { targets: { target: string; proxyProtocol: boolean }[] };
-    assert.deepEqual(targets.map((t) => [t.target, t.proxyProtocol]), [
-      ["127.0.0.1:6443", false],
-      ["10.112.9.9:8443", true],
-      ["10.112.9.9:8080", true],
-    ]);
+    assert.deepEqual(
+      targets.map((t) => [t.target, t.proxyProtocol]),
+      [
+        ["127.0.0.1:6443", false],
+        ["10.112.9.9:8443", true],
+        ["10.112.9.9:8080", true],
+      ],
+    );
   });
 
   it("answers for its own names and forwards those of the other regions", () => {
@@ -111,12 +128,19 @@ describe("plan of the certificates", () => {
     assert.ok(server.dnsNames?.includes("kubernetes.default.svc.cluster.shanghai"));
     const names = leaves.map((leaf) => leaf.commonName);
     assert.equal(new Set(names).size, names.length);
-    for (const client of kubeconfigClients) assert.ok(leaves.some((leaf) => leaf.name === client && leaf.client), client);
+    for (const client of kubeconfigClients)
+      assert.ok(
+        leaves.some((leaf) => leaf.name === client && leaf.client),
+        client,
+      );
   });
 
   it("makes administrators of none but the administrator and the API server towards the kubelet", () => {
     const masters = pkiConfig(plan).leaves.filter((leaf) => leaf.organizations?.includes("system:masters"));
-    assert.deepEqual(masters.map((leaf) => leaf.name), ["admin", "apiserver-kubelet-client"]);
+    assert.deepEqual(
+      masters.map((leaf) => leaf.name),
+      ["admin", "apiserver-kubelet-client"],
+    );
   });
 
   it("writes one context per region for the host", () => {
@@ -126,19 +150,27 @@ describe("plan of the certificates", () => {
       certificate: "Yg==",
       key: "Yw==",
     }));
-    const config = hostKubeconfig(contexts) as { contexts: { name: string }[]; clusters: { cluster: { server: string } }[] };
-    assert.deepEqual(config.contexts.map((c) => c.name), ["iam-ha-beijing", "iam-ha-shanghai", "iam-ha-shenzhen"]);
-    assert.deepEqual(config.clusters.map((c) => c.cluster.server), [
-      "https://127.0.0.1:16441",
-      "https://127.0.0.1:16442",
-      "https://127.0.0.1:16443",
-    ]);
+    const config = hostKubeconfig(contexts) as {
+      contexts: { name: string }[];
+      clusters: { cluster: { server: string } }[];
+    };
+    assert.deepEqual(
+      config.contexts.map((c) => c.name),
+      ["iam-ha-beijing", "iam-ha-shanghai", "iam-ha-shenzhen"],
+    );
+    assert.deepEqual(
+      config.clusters.map((c) => c.cluster.server),
+      ["https://127.0.0.1:16441", "https://127.0.0.1:16442", "https://127.0.0.1:16443"],
+    );
   });
 
   it("encrypts Secrets before it reads unencrypted ones", () => {
     const { resources } = encryptionConfig("a2V5") as { resources: { resources: string[]; providers: object[] }[] };
     assert.deepEqual(resources[0]?.resources, ["secrets"]);
-    assert.deepEqual(resources[0]?.providers.map((p) => Object.keys(p)[0]), ["secretbox", "identity"]);
+    assert.deepEqual(
+      resources[0]?.providers.map((p) => Object.keys(p)[0]),
+      ["secretbox", "identity"],
+    );
   });
 });
 
@@ -160,9 +192,13 @@ describe("objects of the cluster itself", () => {
   });
 
   it("run DNS as the restricted profile asks, from the image that was built", () => {
-    const spec = (objects.find((o) => o.kind === "Deployment") as unknown as {
-      spec: { template: { spec: { securityContext: object; containers: { image: string; securityContext: object }[] } } };
-    }).spec.template.spec;
+    const spec = (
+      objects.find((o) => o.kind === "Deployment") as unknown as {
+        spec: {
+          template: { spec: { securityContext: object; containers: { image: string; securityContext: object }[] } };
+        };
+      }
+    ).spec.template.spec;
     assert.deepEqual(spec.containers[0]?.securityContext, {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,

@@ -36,7 +36,9 @@ const good: Facts = {
 
 /** The problems as one text. */
 function problems(change: Partial<Facts>, question = one): string {
-  return preflight({ ...good, ...change }, question).map(({ found, remedy }) => `${found} ${remedy}`).join("\n");
+  return preflight({ ...good, ...change }, question)
+    .map(({ found, remedy }) => `${found} ${remedy}`)
+    .join("\n");
 }
 
 describe("preflight", () => {
@@ -46,13 +48,20 @@ describe("preflight", () => {
   });
 
   it("names an unsupported system", () => {
-    assert.match(problems({ os: { id: "ubuntu", version: "24.04" } }), /^This machine is ubuntu 24\.04 on x64\. .*Debian 12 or 13/);
+    assert.match(
+      problems({ os: { id: "ubuntu", version: "24.04" } }),
+      /^This machine is ubuntu 24\.04 on x64\. .*Debian 12 or 13/,
+    );
     assert.match(problems({ arch: "arm64" }), /on arm64/);
     assert.match(problems({ os: { id: "debian", version: "11" } }), /debian 11/);
-    assert.match(problems({ platform: "darwin", os: { id: "", version: "" } }), /This machine is darwin of unknown version/);
+    assert.match(
+      problems({ platform: "darwin", os: { id: "", version: "" } }),
+      /This machine is darwin of unknown version/,
+    );
   });
 
-  it("asks for root", () => assert.match(problems({ uid: 1000 }), /^The program runs as user 1000\. .*run it as root\.$/));
+  it("asks for root", () =>
+    assert.match(problems({ uid: 1000 }), /^The program runs as user 1000\. .*run it as root\.$/));
 
   it("wants 6 GiB for one region and 14 for three", () => {
     assert.equal(problems({ memoryAvailable: 6 * GIB }), "");
@@ -113,6 +122,12 @@ describe("preflight", () => {
     assert.equal(compareVersions("1.25", "1.25.0"), 0);
     assert.ok(compareVersions("1.26rc1", "1.25.3") > 0);
     const version = fc.array(fc.nat(99), { minLength: 1, maxLength: 4 }).map((n) => n.join("."));
-    fc.assert(fc.property(version, version, (a, b) => Math.sign(compareVersions(a, b)) === -Math.sign(compareVersions(b, a)) || compareVersions(a, b) === 0));
+    fc.assert(
+      fc.property(
+        version,
+        version,
+        (a, b) => Math.sign(compareVersions(a, b)) === -Math.sign(compareVersions(b, a)) || compareVersions(a, b) === 0,
+      ),
+    );
   });
 });

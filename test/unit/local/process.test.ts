@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { isSameProcess, nextStep, parseRecord, parseStat, type ProcessRecord } from "../../../scripts/local/plan/process.ts";
+import {
+  isSameProcess,
+  nextStep,
+  parseRecord,
+  parseStat,
+  type ProcessRecord,
+} from "../../../scripts/local/plan/process.ts";
 
 const record: ProcessRecord = { pid: 4242, startTicks: "123456", bootId: "boot-1", fingerprint: "f" };
 
@@ -18,8 +24,16 @@ describe("a daemon's record", () => {
 
   it("counts as none when it is not whole", () => {
     const text = JSON.stringify(record);
-    fc.assert(fc.property(fc.integer({ min: 0, max: text.length - 1 }), (n) => parseRecord(text.slice(0, n)) === undefined));
-    for (const bad of ["null", "[]", '{"pid":1}', JSON.stringify({ ...record, pid: 1 }), JSON.stringify({ ...record, pid: "7" })]) {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: text.length - 1 }), (n) => parseRecord(text.slice(0, n)) === undefined),
+    );
+    for (const bad of [
+      "null",
+      "[]",
+      '{"pid":1}',
+      JSON.stringify({ ...record, pid: 1 }),
+      JSON.stringify({ ...record, pid: "7" }),
+    ]) {
       assert.equal(parseRecord(bad), undefined, bad);
     }
   });
