@@ -2,9 +2,11 @@ import { z } from "zod";
 
 const UNITS: Record<string, number> = { B: 1, kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3, TB: 1024 ** 4 };
 
-const memory = z
+/** A size in PostgreSQL's notation. */
+export const postgresMemory = z
   .string()
   .regex(/^[1-9][0-9]*(kB|MB|GB|TB)$/, 'must be a size as PostgreSQL writes it, such as "256MB"');
+const memory = postgresMemory;
 const duration = z.string().regex(/^[0-9]+(us|ms|s|min|h|d)$/, 'must be a time as PostgreSQL writes it, such as "30s"');
 const onOff = z.enum(["on", "off"]);
 

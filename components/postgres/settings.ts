@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { byteQuantity, quantityBytes, resources } from "../common/schema.ts";
-import { extraParameters, parameterBytes, postgresParameters } from "./parameters.ts";
+import { extraParameters, parameterBytes, postgresMemory, postgresParameters } from "./parameters.ts";
 
 /** Database roles that are not the application's. */
 export const ROLES = { superuser: "postgres", replication: "replicator", rewind: "rewind" } as const;
@@ -189,27 +189,30 @@ export const postgresSettings = z
     if (p.superuser_reserved_connections + RESERVED_CONNECTIONS >= p.max_connections) {
       issue(["parameters", "max_connections"], p.max_connections, "leaves no connection for the application");
     }
+    // Sizes that are not well-formed have their own issue already, and are left out here.
+    const sizes = {
+      buffers: sizeOf(p.shared_buffers),
+      shm: sizeOf(s.sharedMemory),
+      memory: sizeOf(s.resources.memory),
+      disk: sizeOf(s.storageSize),
+      wal: sizeOf(p.max_slot_wal_keep_size) + sizeOf(p.max_wal_size) + sizeOf(p.wal_keep_size),
+    };
     // PostgreSQL touches more than this at run time (backends, work_mem); half of the memory must be left for that.
-    const limit = quantityBytes(s.resources.memory);
-    const shared = parameterBytes(p.shared_buffers) + quantityBytes(s.sharedMemory);
-    if (shared > limit / 2) {
+    if (sizes.buffers + sizes.shm > sizes.memory / 2) {
       issue(
         ["resources", "memory"],
         s.resources.memory,
         "must be at least twice parameters.shared_buffers and sharedMemory together",
       );
     }
-    const disk = quantityBytes(s.storageSize);
-    const wal =
-      parameterBytes(p.max_slot_wal_keep_size) + parameterBytes(p.max_wal_size) + parameterBytes(p.wal_keep_size);
-    if (wal > disk / 2) {
+    if (sizes.wal > sizes.disk / 2) {
       issue(
         ["storageSize"],
         s.storageSize,
         "must be at least twice parameters.max_slot_wal_keep_size, max_wal_size and wal_keep_size together",
       );
     }
-    if (parameterBytes(p.min_wal_size) > parameterBytes(p.max_wal_size)) {
+    if (sizeOf(p.min_wal_size) > sizeOf(p.max_wal_size)) {
       issue(["parameters", "min_wal_size"], p.min_wal_size, "must not be more than max_wal_size");
     }
     if (s.terminationGraceSeconds < s.patroni.primaryStopTimeoutSeconds + 10) {
@@ -222,6 +225,12 @@ export const postgresSettings = z
   })
   .describe("the PostgreSQL cluster of the region");
 export type PostgresSettings = z.infer<typeof postgresSettings>;
+
+/** Bytes of a size in Kubernetes' or PostgreSQL's notation; NaN, which no comparison is true for, when it is neither. */
+function sizeOf(text: string): number {
+  if (byteQuantity.safeParse(text).success) return quantityBytes(text);
+  return postgresMemory.safeParse(text).success ? parameterBytes(text) : NaN;
+}
 
 /** Connections that are not the application's: Patroni (its loop, its REST API, slots) 4, the reconciler 1, pg_rewind
  *  of returning replicas 2, metrics 3. Replication connections are counted by max_wal_senders and not here. */

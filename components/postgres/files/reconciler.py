@@ -222,7 +222,8 @@ class Reconciler:
         patch = rules.plan_patch(desired, self.api.get("/config"))
         if patch is None:
             return
-        self.quiet_until = time.monotonic() + quiet
+        # What changes now may need a restart of members that just had one.
+        self.quiet_until, self.restarted = time.monotonic() + quiet, {}
         status, _ = self.api.call("PATCH", "/config", patch)
         if status != 200:  # 409: somebody else wrote at the same moment
             raise Problem(f"PATCH /config answered {status}")
