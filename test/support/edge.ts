@@ -17,7 +17,7 @@ export interface EdgeOptions {
   readonly settings?: unknown;
   readonly upstream: { readonly servers: readonly string[]; readonly port: number; readonly tls: boolean };
   /** Replaces files of the generated configuration, by name. */
-  readonly replace?: Readonly<Record<string, string>>;
+  readonly replace?: Readonly<Record<string, string>> | ((ports: EdgePorts) => Readonly<Record<string, string>>);
 }
 
 /** Folders with a CA and certificates of the edge (`edge`), its client (`edge-client`) and the API (`api`). */
@@ -165,7 +165,7 @@ function configOf(options: EdgeOptions, ports: EdgePorts): Record<string, string
     upstream: { ...options.upstream, tlsName: "iam-api" },
     ports,
   };
-  return { ...edgeConfig(plan), ...options.replace };
+  return { ...edgeConfig(plan), ...(typeof options.replace === "function" ? options.replace(ports) : options.replace) };
 }
 
 async function spawnEdge(root: string, dir: string, options: EdgeOptions): Promise<ChildProcess> {
