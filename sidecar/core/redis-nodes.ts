@@ -42,6 +42,8 @@ export interface NodeView {
   readonly keys: number;
   /** For a replica: whether it is in contact with its master and has all of its data. */
   readonly inSync: boolean;
+  /** How far it is in the stream of its master's writes, or in its own; comparable between replicas of one master. */
+  readonly offset: number;
 }
 
 /** Parses the reply of CLUSTER NODES.
@@ -108,7 +110,12 @@ export function nodeView(clusterNodes: string, info: string): NodeView {
   for (const [name, value] of fields) {
     if (/^db[0-9]+$/.test(name)) keys += Number(/keys=([0-9]+)/.exec(value)?.[1] ?? 0);
   }
-  return { ...parseClusterNodes(clusterNodes), keys, inSync: fields.get("master_link_status") === "up" };
+  return {
+    ...parseClusterNodes(clusterNodes),
+    keys,
+    inSync: fields.get("master_link_status") === "up",
+    offset: Number(fields.get("slave_repl_offset") ?? fields.get("master_repl_offset") ?? 0),
+  };
 }
 
 export function slotCount(ranges: readonly SlotRange[]): number {

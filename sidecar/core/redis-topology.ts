@@ -4,6 +4,7 @@ import {
   groupsOf,
   hasData,
   isBlank,
+  isStray,
   knows,
   ownsSlots,
   worldOf,
@@ -34,6 +35,7 @@ export type Action = { readonly at: string; readonly cause: string } & (
   | { readonly kind: "assign"; readonly slots: SlotRange }
   | { readonly kind: "replicate"; readonly masterId: string }
   | { readonly kind: "failover" }
+  | { readonly kind: "takeover" }
 );
 
 /** What is not as it should be, and what no action of ours (or only time) mends. */
@@ -61,8 +63,9 @@ export interface Plan {
 /** Decides what to do next for the cluster to become, or to stay, as desired. Pure; asked again after every look, it
  *  needs no memory: an interrupted creation or repair is simply seen as the state it left behind.
  *
- *  It acts on data in two ways only: a replica in contact with its living master is given to another master, and a
- *  master hands its slots over to a replica without loss. Slots are given out only where all expected nodes are there,
+ *  It acts on data in three ways only: a replica in contact with its living master is given to another master, a master
+ *  hands its slots over to a replica without loss, and a replica takes over without a vote where those who should vote
+ *  are gone for good. Slots are given out only where all expected nodes are there,
  *  know each other and no one, of all they have ever heard, has had them. */
 export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
   const world = worldOf(nodes);
@@ -90,8 +93,12 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
   }
 
   const repairs = [...forgets(world), ...introductions(world)];
-  if (world.unclaimed > 0) return done([...repairs, ...creation(desired, world, problems, repairs.length > 0)]);
+  if (world.unclaimed > 0) {
+    repairs.push(...adoptions(world));
+    return done([...repairs, ...creation(desired, world, problems, repairs.length > 0)]);
+  }
   const pending = lostOwners(world, problems);
+  repairs.push(...takeovers(world));
   if (world.contested > 0) {
     problems.push({ kind: "slots-contested", message: `${world.contested} slots have two owners that have not met yet` });
     return done(repairs);
@@ -136,6 +143,19 @@ function introductions({ live }: World): Action[] {
   return result;
 }
 
+/** In a cluster that is being made, a replica whose master has lost its volume before it was heard of: it follows any
+ *  other one, so that the dead one can be forgotten. */
+function adoptions(world: World): Action[] {
+  const masters = world.live.filter((node) => node.view.self.role === "master");
+  return world.live
+    .filter((node) => isOrphan(node, world))
+    .flatMap((node): Action[] => {
+      const master = masters.find((one) => ownsSlots(one) && knows(node, one)) ?? masters.find((one) => knows(node, one));
+      if (!master) return [];
+      return [{ kind: "replicate", at: node.name, masterId: master.id, cause: `the master of ${node.name} is gone for good and had no slots` }];
+    });
+}
+
 /** Gives out the slots that nobody has ever had: all of them at first, or what an interrupted creation left over. */
 function creation(desired: Desired, world: World, problems: Problem[], busy: boolean): Action[] {
   const wait = (message: string, kind: Problem["kind"] = "waiting-to-form") => {
@@ -148,7 +168,7 @@ function creation(desired: Desired, world: World, problems: Problem[], busy: boo
     const names = world.absent.map(({ id, hostname }) => hostname || id).join(", ");
     return wait(`slots are given out once nobody tells of nodes that are not here: ${names}`);
   }
-  const stray = world.live.filter((node) => !ownsSlots(node) && node.view.keys > 0);
+  const stray = world.live.filter(isStray);
   if (stray.length > 0) {
     const names = stray.map((node) => node.name).join(", ");
     return wait(`${names}: holds keys but no slots; nothing is given out while whose they are is not known`, "keys-without-slots");
@@ -160,7 +180,8 @@ function creation(desired: Desired, world: World, problems: Problem[], busy: boo
   const open: SlotRange[] = [];
   let given = 0;
   for (const [first, last] of shares(desired.masters)) {
-    const holders = new Set(world.owner.slice(first, last + 1));
+    const within = world.stretches.filter((stretch) => stretch.first <= last && stretch.last >= first);
+    const holders = new Set(within.map(({ owner }) => owner));
     if (holders.size !== 1) return wait(irregular(world.unclaimed), "slots-unassigned");
     if (holders.has(undefined)) open.push([first, last]);
     else given += last - first + 1;
@@ -187,7 +208,7 @@ function irregular(count: number): string {
 function lostOwners(world: World, problems: Problem[]): boolean {
   let pending = false;
   for (const { id, hostname, fate, ownsSlots: owner, silent, told } of world.absent) {
-    if (!owner || !world.owner.includes(id)) continue;
+    if (!owner || !world.stretches.some((stretch) => stretch.owner === id)) continue;
     const name = hostname || id;
     const heirs = world.live.filter((node) => node.view.self.masterId === id).map((node) => node.name);
     const absentHeirs = world.absent.filter(
@@ -213,11 +234,25 @@ function lostOwners(world: World, problems: Problem[]): boolean {
   return pending;
 }
 
+/** A replica is elected by the majority of the masters. Where so many of them have lost their volumes that none can ever
+ *  come together again, the replica of such a one takes over without a vote. That is safe, as its master cannot be alive
+ *  somewhere unseen: its name answers under another id, and Kubernetes runs one pod of a name at a time. One at once: each
+ *  that has taken over may vote, and Redis then elects the next by itself. */
+function takeovers(world: World): Action[] {
+  const owners = new Set(world.stretches.map(({ owner }) => owner));
+  const gone = world.absent.filter(({ id, fate }) => owners.has(id) && fate === "replaced");
+  if (gone.length < owners.size / 2) return [];
+  const heirs = world.live.filter((node) => gone.some(({ id }) => id === node.view.self.masterId));
+  const best = heirs.reduce<Live | undefined>((a, b) => (a && a.view.offset >= b.view.offset ? a : b), undefined);
+  if (!best) return [];
+  const cause = `${gone.length} of ${owners.size} masters lost their volumes, so none of their replicas can be elected`;
+  return [{ kind: "takeover", at: best.name, cause }];
+}
+
 /** Nodes without a place in the cluster become replicas where they are most needed. */
 function attachments(desired: Desired, world: World, problems: Problem[]): Action[] {
   const masters = world.live.filter(ownsSlots);
-  const stray = world.live.filter((node) => node.view.self.role === "master" && !ownsSlots(node) && node.view.keys > 0);
-  for (const node of stray) {
+  for (const node of world.live.filter(isStray)) {
     problems.push({ kind: "keys-without-slots", message: `${node.name} holds ${node.view.keys} keys but no slots: it is left alone (docs/redis.md)` });
   }
   const free = world.live.filter((node) => isBlank(node) || isOrphan(node, world));

@@ -35,14 +35,21 @@ export interface Absent {
   readonly ownsSlots: boolean;
 }
 
+/** Slots in a row with one owner: its id, or undefined for none. */
+export interface Stretch {
+  readonly first: number;
+  readonly last: number;
+  readonly owner: string | undefined;
+}
+
 /** All that was seen at one moment, put in order. */
 export interface World {
   readonly live: readonly Live[];
   readonly byId: ReadonlyMap<string, Live>;
   readonly absent: readonly Absent[];
   readonly missing: readonly NodeObservation[];
-  /** Id of the owner of each slot; undefined for none. */
-  readonly owner: readonly (string | undefined)[];
+  /** All slots in order, in stretches of one owner each. */
+  readonly stretches: readonly Stretch[];
   /** Slots of which no one says that anyone has them. */
   readonly unclaimed: number;
   /** Slots that two live nodes both call their own; passes once they talk to each other. */
@@ -55,35 +62,35 @@ export function worldOf(nodes: readonly NodeObservation[]): World {
   for (const { name, machine, view } of nodes) if (view) live.push({ name, machine, view, id: view.self.id });
   const byId = new Map(live.map((node) => [node.id, node]));
   const missing = nodes.filter((node) => node.view === undefined);
-  const { owner, unclaimed, contested } = slotsOf(live, byId);
-  return { live, byId, absent: absentOf(live, byId, missing.length === 0), missing, owner, unclaimed, contested };
+  return { live, byId, absent: absentOf(live, byId, missing.length === 0), missing, ...slotsOf(live, byId) };
 }
 
+/** Whose every slot is. What a live node says of itself counts more than what others say of anyone. */
 function slotsOf(live: readonly Live[], byId: ReadonlyMap<string, Live>) {
-  const owner = new Array<string | undefined>(SLOTS).fill(undefined);
-  const rumoured = new Uint8Array(SLOTS);
-  const contestedSlots = new Uint8Array(SLOTS);
-  for (const { view } of live) {
-    for (const slot of each(view.self)) {
-      if (owner[slot] !== undefined) contestedSlots[slot] = 1;
-      owner[slot] = view.self.id;
-    }
+  const own = claimsOf(live.map(({ view }) => view.self));
+  const told = claimsOf(live.flatMap(({ view }) => view.peers));
+  // Between two neighbouring bounds all slots are alike.
+  const bounds = new Set([0, SLOTS]);
+  for (const { first, last } of [...own, ...told]) bounds.add(first).add(last + 1);
+  const points = [...bounds].sort((a, b) => a - b);
+  const stretches: Stretch[] = [];
+  let unclaimed = 0;
+  let contested = 0;
+  for (const [i, first] of points.slice(0, -1).entries()) {
+    const last = points[i + 1]! - 1;
+    const covers = (claim: Stretch) => claim.first <= first && claim.last >= last;
+    const owners = own.filter(covers);
+    const rumours = told.filter(covers);
+    const owner = (owners[0] ?? rumours.find((claim) => !byId.has(claim.owner!)))?.owner;
+    if (owners.length > 1) contested += last - first + 1;
+    if (owners.length === 0 && rumours.length === 0) unclaimed += last - first + 1;
+    stretches.push({ first, last, owner });
   }
-  // What a live node says of itself counts more than what others say of anyone.
-  for (const { view } of live) {
-    for (const peer of view.peers) {
-      for (const slot of each(peer)) {
-        rumoured[slot] = 1;
-        if (owner[slot] === undefined && !byId.has(peer.id)) owner[slot] = peer.id;
-      }
-    }
-  }
-  const unclaimed = owner.filter((id, slot) => id === undefined && rumoured[slot] === 0).length;
-  return { owner, unclaimed, contested: contestedSlots.reduce((sum, one) => sum + one, 0) };
+  return { stretches, unclaimed, contested };
 }
 
-function* each(peer: Peer): Generator<number> {
-  for (const [first, last] of peer.slots) for (let slot = first; slot <= last; slot++) yield slot;
+function claimsOf(peers: readonly Peer[]): Stretch[] {
+  return peers.flatMap(({ id, slots }) => slots.map(([first, last]) => ({ first, last, owner: id })));
 }
 
 function absentOf(live: readonly Live[], byId: ReadonlyMap<string, Live>, allHere: boolean): Absent[] {
@@ -113,6 +120,11 @@ export function hasData({ view }: Live): boolean {
 /** A master without slots and keys: fresh, or emptied. */
 export function isBlank(node: Live): boolean {
   return !hasData(node);
+}
+
+/** A master with keys but no slots: whose keys these are is not known. */
+export function isStray(node: Live): boolean {
+  return node.view.self.role === "master" && node.view.keys > 0 && !ownsSlots(node);
 }
 
 export function ownsSlots({ view }: Live): boolean {

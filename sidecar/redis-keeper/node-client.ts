@@ -118,5 +118,7 @@ function clusterArguments(action: Action): string[] {
       return ["REPLICATE", action.masterId];
     case "failover":
       return ["FAILOVER"];
+    case "takeover":
+      return ["FAILOVER", "TAKEOVER"];
   }
 }

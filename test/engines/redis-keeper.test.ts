@@ -11,7 +11,7 @@ import { Cluster } from "ioredis";
 import { parseClusterNodes, parseInfo, slotCount } from "../../sidecar/core/redis-nodes.ts";
 import type { RedisKeeperConfig } from "../../sidecar/core/redis-keeper-config.ts";
 import type { KeeperStatus } from "../../sidecar/redis-keeper/keeper.ts";
-import { eventually, PASSWORDS, RedisServers, type TestNode } from "../support/redis.ts";
+import { eventually, PASSWORDS, RedisServers, type TestNode } from "../support/redis-servers.ts";
 
 const MAIN = new URL("../../sidecar/redis-keeper/main.ts", import.meta.url).pathname;
 
