@@ -25,6 +25,9 @@ node scripts/local/cli.ts exec REGION COMMAND...    a command with the region's 
 IAM_HA_INSTANCE selects the instance (default: default).
 `;
 
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const complain = (line: string) => process.stderr.write(`${line}\n`);
+
 async function main(argv: readonly string[]): Promise<number> {
   const [command, ...rest] = argv;
   switch (command) {
@@ -51,6 +54,7 @@ async function main(argv: readonly string[]): Promise<number> {
       const plan = planRegion(planInstance(process.env), parseRegion(rest[0] ?? ""));
       return await foreground("nsenter", [`--net=${plan.netnsPath}`, ...rest.slice(1)]);
     }
+    case undefined:
     default:
       process.stderr.write(USAGE);
       return 2;
@@ -69,7 +73,7 @@ async function status(): Promise<number> {
       s.state === "degraded"
         ? ` (not running: ${dead.join(", ") || "none"}; API ${s.apiReady ? "ready" : "not ready"})`
         : "";
-    console.log(`${s.region.padEnd(9)} ${s.state}${detail}  api 127.0.0.1:${api}  edge 127.0.0.1:${https}`);
+    print(`${s.region.padEnd(9)} ${s.state}${detail}  api 127.0.0.1:${api}  edge 127.0.0.1:${https}`);
   }
   return 0;
 }
@@ -80,7 +84,7 @@ function printer(): (event: ProgressEvent) => void {
   return ({ region, step, detail, fraction }) => {
     const percent = fraction === undefined ? "" : ` ${Math.floor(fraction * 100)}%`;
     const line = `${region ?? ""} ${step} ${fraction === undefined ? detail : detail.split(":")[0]}${percent}`.trim();
-    if (line !== last) console.log(`${((Date.now() - start) / 1000).toFixed(1).padStart(7)} ${line}`);
+    if (line !== last) print(`${((Date.now() - start) / 1000).toFixed(1).padStart(7)} ${line}`);
     last = line;
   };
 }
@@ -102,8 +106,7 @@ async function foreground(command: string, args: readonly string[]): Promise<num
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (error instanceof PreflightError)
-    for (const { found, remedy } of error.problems) console.error(`${found} ${remedy}`);
-  else console.error(error instanceof Error ? error.message : error);
+  if (error instanceof PreflightError) for (const { found, remedy } of error.problems) complain(`${found} ${remedy}`);
+  else complain(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;
 }

@@ -138,7 +138,8 @@ export async function downRegions(
 
 function throwFirst(results: readonly PromiseSettledResult<unknown>[]): void {
   const errors = results.flatMap((r) => (r.status === "rejected" ? [r.reason as Error] : []));
-  if (errors.length === 1) throw errors[0];
+  const [only] = errors;
+  if (only !== undefined && errors.length === 1) throw only;
   if (errors.length > 1) throw new AggregateError(errors, errors.map((e) => e.message).join("\n"));
 }
 

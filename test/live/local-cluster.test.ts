@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { readCgroupLayout } from "../../scripts/local/effects/cgroup.ts";
+import { daemonProcesses, readCgroupLayout } from "../../scripts/local/effects/cgroup.ts";
 import { buildGo } from "../../scripts/local/effects/gobuild.ts";
 import { programArchive, type ImageArchive } from "../../scripts/local/effects/images.ts";
 import { planInstance } from "../../scripts/local/plan/instance.ts";
+import { isShim } from "../../scripts/local/plan/process.ts";
 import { planRegion } from "../../scripts/local/plan/regions.ts";
 import {
   contextName,
@@ -167,6 +169,20 @@ describe("an embedded cluster", function () {
     await downRegions("all", { ...INSTANCE, wipe: true });
   });
 
+  // In a cluster's test, because only here the modules are compiled already.
+  for (const [module, packages] of Object.entries({ hostkit: ".", kube: "./netpol" })) {
+    it(`has host programs that pass their own tests (${module})`, async () => {
+      const cwd = join(import.meta.dirname, "../../scripts/local", module);
+      const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off" };
+      const { stdout } = await promisify(execFile)("go", ["test", "-trimpath", "-v", packages], {
+        cwd,
+        env,
+        timeout: 280_000,
+      });
+      assert.match(stdout, /^--- PASS/m);
+    });
+  }
+
   it("has a ready node with the region's labels, reached from the host", async () => {
     const node = JSON.parse(await kubectl(["get", "node", REGION, "-o", "json"])) as {
       metadata: { labels: Record<string, string> };
@@ -300,6 +316,27 @@ describe("an embedded cluster", function () {
     // The new kubelet has to look at its pods before it lets anybody in.
     await waitUntil("the pod to answer", async () => (await inPod("read", "/data/file")) === "kept");
     assert.equal(await kubectl(["get", "pod", "probe-0", "-o", started]), before);
+  });
+
+  it("goes on after a start that was killed half-way", async () => {
+    await downRegions("all", INSTANCE);
+    const cli = join(import.meta.dirname, "../../scripts/local/cli.ts");
+    const env = { ...process.env, IAM_HA_INSTANCE: INSTANCE.instance };
+    for (const delay of [1_000, 4_000]) {
+      const child = spawn(process.execPath, [cli, "up", REGION], { env, stdio: "ignore" });
+      const ended = once(child, "exit");
+      await sleep(delay);
+      child.kill("SIGKILL");
+      await ended;
+    }
+    await upRegions([REGION], INSTANCE);
+    await waitUntil("the file", async () => (await inPod("read", "/data/file")) === "kept");
+    const { daemons } = (await regionStatus(INSTANCE)).find((s) => s.region === REGION)!;
+    const running = (await daemonProcesses(await readCgroupLayout(), plan.cgroup)).filter((p) => !isShim(p));
+    const known = Object.values(daemons);
+    // What a daemon has started itself, iptables for an instant, is no second daemon.
+    const strangers = running.filter(({ pid, parent }) => !known.includes(pid) && !known.includes(parent));
+    assert.deepEqual(strangers, [], "no daemon runs twice");
   });
 
   it("leaves nothing behind when it is stopped, except its data", async () => {

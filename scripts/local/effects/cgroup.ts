@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cgroupLayout, trackingRoot, type CgroupLayout } from "../plan/cgroups.ts";
+import { parseStat, type SeenProcess } from "../plan/process.ts";
 import { readIfThere } from "./files.ts";
 
 /** Folder below a region's cgroup that holds everything but the pods. */
@@ -57,6 +58,18 @@ async function enableControllers(folder: string): Promise<void> {
 /** Processes that started as daemons of the region: the daemons, and the shims that containerd started. */
 export async function daemonPids(layout: CgroupLayout, path: string): Promise<number[]> {
   return await pidsBelow(join(trackingRoot(layout), path, DAEMONS));
+}
+
+/** The same with their parents and programs; those that end meanwhile are left out. */
+export async function daemonProcesses(layout: CgroupLayout, path: string): Promise<readonly SeenProcess[]> {
+  const seen = await Promise.all(
+    (await daemonPids(layout, path)).map(async (pid) => {
+      const stat = parseStat((await readIfThere(`/proc/${pid}/stat`)) ?? "");
+      const program = ((await readIfThere(`/proc/${pid}/cmdline`)) ?? "").split("\0")[0] ?? "";
+      return stat === undefined ? [] : [{ pid, parent: stat.parent, program }];
+    }),
+  );
+  return seen.flat();
 }
 
 /** Processes of the region's pods. */

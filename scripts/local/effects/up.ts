@@ -5,10 +5,11 @@ import type { CgroupLayout } from "../plan/cgroups.ts";
 import { daemonArgv, daemonNames, needsApi, type DaemonName, type EdgeTarget } from "../plan/daemons.ts";
 import type { Programs } from "../plan/configs.ts";
 import { systemObjects } from "../plan/manifests.ts";
+import { isShim, strays } from "../plan/process.ts";
 import type { RegionPlan } from "../plan/regions.ts";
 import { openApi, waitFor, type Api } from "./api.ts";
-import { daemonPids, makeCgroup } from "./cgroup.ts";
-import { alivePid, ensureDaemon, mountsReady } from "./daemon.ts";
+import { daemonProcesses, makeCgroup } from "./cgroup.ts";
+import { alivePid, ensureDaemon, killPids, mountsReady } from "./daemon.ts";
 import { stopRegion } from "./down.ts";
 import { readIfThere, withLock } from "./files.ts";
 import { importArchives } from "./images.ts";
@@ -38,6 +39,7 @@ export async function upRegion(plan: RegionPlan, options: UpOptions): Promise<vo
   };
   await withLock(join(plan.instance.run, `${plan.region}.lock`), lock, async () => {
     await clearStale(plan, options.layout);
+    await endStrays(plan, options.layout);
     tell("network", "namespace and links");
     await ensureNetwork(plan);
     tell("certificates", "certificates and settings");
@@ -95,6 +97,16 @@ async function clearStale(plan: RegionPlan, layout: CgroupLayout): Promise<void>
   if (stale) await stopRegion(plan, layout);
 }
 
+async function endStrays(plan: RegionPlan, layout: CgroupLayout): Promise<void> {
+  const known = await knownPids(plan);
+  await killPids(strays(await daemonProcesses(layout, plan.cgroup), new Set(known)));
+}
+
+/** Processes of the daemons that are alive, by their records. */
+async function knownPids(plan: RegionPlan): Promise<readonly number[]> {
+  return (await Promise.all(daemonNames.map((name) => alivePid(plan, name)))).filter((pid) => pid !== undefined);
+}
+
 async function importSystemImages(plan: RegionPlan, options: UpOptions, daemons: Daemons): Promise<void> {
   await waitFor(`${plan.region}'s containerd`, PATIENCE.socket, () => accepts(plan.containerdSocket), {
     signal: options.signal,
@@ -124,8 +136,9 @@ class Daemons {
   /** @returns whether it had to be started. */
   async start(name: DaemonName): Promise<boolean> {
     const plan = this.#plan;
-    // Any process of the region leads to its mounts, be it a container's shim that outlived all daemons.
-    const mountsOf = (await daemonPids(this.#options.layout, plan.cgroup))[0];
+    // Any process of the region that stays leads to its mounts, be it a shim that outlived all daemons.
+    const shims = (await daemonProcesses(this.#options.layout, plan.cgroup)).filter(isShim).map(({ pid }) => pid);
+    const mountsOf = [...(await knownPids(plan)), ...shims][0];
     if (mountsOf === undefined) {
       await rm(mountsReady(plan), { force: true });
       for (const folder of [plan.volumes]) await mkdir(folder, { recursive: true, mode: 0o711 });

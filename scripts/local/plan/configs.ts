@@ -194,9 +194,10 @@ export const DNS_PORT = 1053;
 
 /**
  * The region's DNS. Names of the other regions go to their own servers, so that a name means one thing everywhere. A
- * region that does not answer costs a lookup about two seconds and never those of this region. Every other name has no
- * answer: the regions' network leads nowhere else. `*.server` files of the optional ConfigMap `coredns-custom` add
- * server blocks, for zones of the service itself.
+ * region that does not answer costs its own names' lookups a second or two until two probes have failed; from then on
+ * they fail at once, so that programs go on to what is there. Every other name has no answer: the regions' network leads
+ * nowhere else. `*.server` files of the optional ConfigMap `coredns-custom` add server blocks, for zones of the service
+ * itself.
  */
 export function corefile(plan: RegionPlan): string {
   // Two blocks, because the template plugin comes before kubernetes whatever their order here.
@@ -229,6 +230,7 @@ export function corefile(plan: RegionPlan): string {
     errors
     forward . ${addresses(other).dnsService} {
         max_fails 2
+        failfast_all_unhealthy_upstreams
         health_check 1s domain kubernetes.default.svc.${clusterDomain(other)}
     }
     cache 5 {

@@ -1,14 +1,14 @@
 import type { Instance } from "./instance.ts";
 
 /** Ports on the host's loopback that lead into one region. */
-export interface HostPorts {
+export type HostPorts = {
   /** The region's Kubernetes API server. */
   readonly api: number;
   /** The region's edge, TLS. */
   readonly https: number;
   /** The region's edge, plain HTTP (redirects only). */
   readonly http: number;
-}
+};
 
 /** Distance between the three kinds of port of one instance: more regions than this do not fit. */
 const STRIDE = 10;

@@ -10,15 +10,18 @@ export interface ProcessRecord {
 }
 
 /** The fields of `/proc/<pid>/stat` that matter here. @returns undefined when the text is not a stat line. */
-export function parseStat(text: string): { readonly state: string; readonly startTicks: string } | undefined {
+export function parseStat(
+  text: string,
+): { readonly state: string; readonly parent: number; readonly startTicks: string } | undefined {
   // The second field is the program's name in parentheses and may hold anything, parentheses and spaces too.
   const end = text.lastIndexOf(")");
   if (end < 0) return undefined;
   const fields = text.slice(end + 2).split(" ");
   const state = fields[0];
+  const parent = Number(fields[1]);
   const startTicks = fields[19];
   return state !== undefined && startTicks !== undefined && /^\d+$/.test(startTicks)
-    ? { state, startTicks }
+    ? { state, parent, startTicks }
     : undefined;
 }
 
@@ -56,4 +59,27 @@ export function nextStep(
 ): "keep" | "start" | "restart" {
   if (record === undefined || !alive) return "start";
   return record.fingerprint === fingerprint ? "keep" : "restart";
+}
+
+/** A process among a region's daemons, as /proc shows it. */
+export interface SeenProcess {
+  readonly pid: number;
+  readonly parent: number;
+  /** First word of its command line. */
+  readonly program: string;
+}
+
+/** Whether the process keeps a container running after its containerd has ended; it outlives every daemon. */
+export function isShim({ program }: Pick<SeenProcess, "program">): boolean {
+  return /(^|\/)containerd-shim[^/]*$/.test(program);
+}
+
+/**
+ * Daemons nobody knows of: a start that was killed between starting one and writing its record leaves such. A second one
+ * would fight with it over files and ports, so they are ended first. What a known daemon has started itself is not one
+ * of them, nor is a shim.
+ */
+export function strays(seen: readonly SeenProcess[], known: ReadonlySet<number>): readonly number[] {
+  const all = new Set(seen.map(({ pid }) => pid));
+  return seen.filter((p) => !known.has(p.pid) && !all.has(p.parent) && !isShim(p)).map(({ pid }) => pid);
 }

@@ -46,7 +46,7 @@ describe("host ports", () => {
   it("never meet within an instance, nor reach the range for outgoing connections", () => {
     fc.assert(
       fc.property(instanceName, (name) => {
-        const ports = [1, 2, 3].flatMap((index) => Object.values(hostPorts({ name }, index)) as number[]);
+        const ports = [1, 2, 3].flatMap((index) => Object.values(hostPorts({ name }, index)));
         assert.equal(new Set(ports).size, ports.length);
         assert.ok(ports.every((port) => port > 1024 && port < 32768));
       }),
@@ -54,14 +54,12 @@ describe("host ports", () => {
   });
 
   it("of another instance never meet those of the default one", () => {
-    const taken = new Set(
-      [1, 2, 3].flatMap((index) => Object.values(hostPorts({ name: "default" }, index)) as number[]),
-    );
+    const taken = new Set([1, 2, 3].flatMap((index) => Object.values(hostPorts({ name: "default" }, index))));
     fc.assert(
       fc.property(instanceName, (name) => {
         fc.pre(name !== "default");
         for (const index of [1, 2, 3]) {
-          for (const port of Object.values(hostPorts({ name }, index)) as number[]) assert.ok(!taken.has(port));
+          for (const port of Object.values(hostPorts({ name }, index))) assert.ok(!taken.has(port));
         }
       }),
     );

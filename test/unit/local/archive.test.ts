@@ -48,10 +48,10 @@ describe("archives of the cluster's own images", () => {
       Layers: string[];
     }[];
     assert.deepEqual(manifest?.RepoTags, ["localhost/iam-ha/pause:1"]);
-    const config = JSON.parse(extract(archive, manifest!.Config).toString()) as {
+    const config = JSON.parse(extract(archive, manifest.Config).toString()) as {
       config: { Entrypoint: string[]; User: string };
     };
     assert.deepEqual(config.config, { Entrypoint: ["/hostkit"], User: "10001:10001", WorkingDir: "/" });
-    assert.deepEqual(extract(extract(archive, manifest!.Layers[0]!), "hostkit").toString(), "elf");
+    assert.deepEqual(extract(extract(archive, manifest.Layers[0]!), "hostkit").toString(), "elf");
   });
 });

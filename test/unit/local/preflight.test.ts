@@ -7,7 +7,6 @@ import {
   preflight,
   PreflightError,
   type Facts,
-  type KernelFeature,
 } from "../../../scripts/local/plan/preflight.ts";
 import { planRegion, regionNames } from "../../../scripts/local/plan/regions.ts";
 
@@ -103,7 +102,7 @@ describe("preflight", () => {
 
   it("names what the kernel lacks", () => {
     for (const feature of kernelFeatures) {
-      const kernel = { ...good.kernel, [feature as KernelFeature]: "Operation not supported" };
+      const kernel = { ...good.kernel, [feature]: "Operation not supported" };
       assert.match(problems({ kernel }), new RegExp(`^The kernel has no ${feature} \\(Operation not supported\\)\\.`));
     }
     assert.match(problems({ cgroups: undefined }), /^No control groups are mounted/);

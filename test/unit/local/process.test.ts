@@ -5,6 +5,7 @@ import {
   nextStep,
   parseRecord,
   parseStat,
+  strays,
   type ProcessRecord,
 } from "../../../scripts/local/plan/process.ts";
 
@@ -41,7 +42,11 @@ describe("a daemon's record", () => {
   it("finds the start time behind any program name", () => {
     fc.assert(
       fc.property(fc.string(), fc.nat(), (name, ticks) => {
-        assert.deepEqual(parseStat(stat(name, "S", String(ticks))), { state: "S", startTicks: String(ticks) });
+        assert.deepEqual(parseStat(stat(name, "S", String(ticks))), {
+          state: "S",
+          parent: 0,
+          startTicks: String(ticks),
+        });
       }),
     );
   });
@@ -68,5 +73,26 @@ describe("what a start does with a daemon", () => {
     assert.equal(nextStep(record, false, "f"), "start");
     assert.equal(nextStep(record, true, "f"), "keep");
     assert.equal(nextStep(record, true, "g"), "restart");
+  });
+});
+
+describe("daemons that nobody knows of", () => {
+  const seen = [
+    { pid: 10, parent: 1, program: "/cache/etcd" },
+    { pid: 11, parent: 1, program: "/cache/kube/kubelet" },
+    { pid: 12, parent: 11, program: "mount" },
+    { pid: 13, parent: 1, program: "/deb/usr/bin/containerd-shim-runc-v2" },
+    { pid: 14, parent: 99, program: "/bin/sh" },
+  ];
+
+  it("are those without a record, but neither shims nor what a daemon has started", () => {
+    assert.deepEqual(strays(seen, new Set([10, 11])), [14]);
+    assert.deepEqual(strays(seen, new Set([11])), [10, 14]);
+    assert.deepEqual(strays(seen, new Set([10])), [11, 14], "a stray's child ends with it");
+    assert.deepEqual(strays(seen, new Set([10, 11, 14])), []);
+  });
+
+  it("are never a folder's or a program's name that only resembles a shim", () => {
+    assert.deepEqual(strays([{ pid: 9, parent: 1, program: "/containerd-shim/etcd" }], new Set()), [9]);
   });
 });
