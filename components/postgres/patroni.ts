@@ -192,6 +192,8 @@ export function reconcilerConfig(settings: PostgresSettings): Record<string, unk
   return {
     interval_seconds: settings.reconciler.intervalSeconds,
     rolling_restarts: settings.reconciler.restarts === "rolling",
+    // How long nobody is restarted after a change: members notice it in rounds of their own.
+    quiet_seconds: 30 + 3 * settings.patroni.loopWaitSeconds,
     members: settings.replicas,
     max_lag_bytes: settings.maxReplicaLagBytes,
     application: settings.application,

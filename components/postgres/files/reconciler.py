@@ -147,7 +147,7 @@ class Reconciler:
         if not leader:
             self.quiet_until = None
             return
-        self.attempt("configuration", self.patch)
+        self.attempt("configuration", lambda: self.patch(settings))
         if settings["rolling_restarts"] and not me.get("pause"):
             self.attempt("restart", lambda: self.restart(cluster, settings))
 
@@ -213,10 +213,10 @@ class Reconciler:
             return False
         return done.returncode == 0
 
-    def patch(self):
+    def patch(self, settings):
         desired = roles.read_json(f"{roles.CONFIG}/{DYNAMIC}")["bootstrap"]["dcs"]
         # Members say in their own rounds whether they need a restart: all must have had the time to.
-        quiet = 30 + 3 * desired["loop_wait"]
+        quiet = settings["quiet_seconds"]
         if self.quiet_until is None:
             self.quiet_until = time.monotonic() + quiet
         patch = rules.plan_patch(desired, self.api.get("/config"))

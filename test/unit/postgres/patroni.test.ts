@@ -144,6 +144,7 @@ describe("Patroni's configuration", () => {
     assert.deepEqual(reconcilerConfig(postgresSettings.parse({ reconciler: { restarts: "manual" } })), {
       interval_seconds: 5,
       rolling_restarts: false,
+      quiet_seconds: 36,
       members: 4,
       max_lag_bytes: 16_777_216,
       application: { user: "iam_app", database: "iam" },
