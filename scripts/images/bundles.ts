@@ -13,7 +13,10 @@ export interface BundleEntry {
   entry: string;
 }
 
-export const BUNDLES: readonly BundleEntry[] = [{ name: "redis-keeper", entry: "sidecar/redis-keeper/main.ts" }];
+export const BUNDLES: readonly BundleEntry[] = [
+  { name: "reference-api", entry: "examples/reference-api/src/main.ts" },
+  { name: "redis-keeper", entry: "sidecar/redis-keeper/main.ts" },
+];
 
 /** A file of the bundle: path from `dist/app/`, and what is in it. */
 export interface BundleFile {
