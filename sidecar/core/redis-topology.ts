@@ -94,6 +94,7 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
 
   const repairs = [...forgets(world), ...introductions(world)];
   if (world.unclaimed > 0) {
+    lostOwners(world, problems);
     repairs.push(...adoptions(world));
     return done([...repairs, ...creation(desired, world, problems, repairs.length > 0)]);
   }
@@ -208,7 +209,7 @@ function irregular(count: number): string {
 function lostOwners(world: World, problems: Problem[]): boolean {
   let pending = false;
   for (const { id, hostname, fate, ownsSlots: owner, silent, told } of world.absent) {
-    if (!owner || !world.stretches.some((stretch) => stretch.owner === id)) continue;
+    if (!owner) continue;
     const name = hostname || id;
     const heirs = world.live.filter((node) => node.view.self.masterId === id).map((node) => node.name);
     const absentHeirs = world.absent.filter(
@@ -240,7 +241,7 @@ function lostOwners(world: World, problems: Problem[]): boolean {
  *  that has taken over may vote, and Redis then elects the next by itself. */
 function takeovers(world: World): Action[] {
   const owners = new Set(world.stretches.map(({ owner }) => owner));
-  const gone = world.absent.filter(({ id, fate }) => owners.has(id) && fate === "replaced");
+  const gone = world.absent.filter(({ ownsSlots, fate }) => ownsSlots && fate === "replaced");
   if (gone.length < owners.size / 2) return [];
   const heirs = world.live.filter((node) => gone.some(({ id }) => id === node.view.self.masterId));
   const best = heirs.reduce<Live | undefined>((a, b) => (a && a.view.offset >= b.view.offset ? a : b), undefined);

@@ -32,6 +32,7 @@ export interface Absent {
   readonly fate: "replaced" | "unknown" | "away";
   /** Nobody who tells of it is in contact with it. */
   readonly silent: boolean;
+  /** Slots that no live node calls its own are said to be its. */
   readonly ownsSlots: boolean;
 }
 
@@ -62,7 +63,9 @@ export function worldOf(nodes: readonly NodeObservation[]): World {
   for (const { name, machine, view } of nodes) if (view) live.push({ name, machine, view, id: view.self.id });
   const byId = new Map(live.map((node) => [node.id, node]));
   const missing = nodes.filter((node) => node.view === undefined);
-  return { live, byId, absent: absentOf(live, byId, missing.length === 0), missing, ...slotsOf(live, byId) };
+  const slots = slotsOf(live, byId);
+  const owners = new Set(slots.stretches.map(({ owner }) => owner));
+  return { live, byId, absent: absentOf(live, byId, owners, missing.length === 0), missing, ...slots };
 }
 
 /** Whose every slot is. What a live node says of itself counts more than what others say of anyone. */
@@ -93,7 +96,7 @@ function claimsOf(peers: readonly Peer[]): Stretch[] {
   return peers.flatMap(({ id, slots }) => slots.map(([first, last]) => ({ first, last, owner: id })));
 }
 
-function absentOf(live: readonly Live[], byId: ReadonlyMap<string, Live>, allHere: boolean): Absent[] {
+function absentOf(live: readonly Live[], byId: ReadonlyMap<string, Live>, owners: ReadonlySet<string | undefined>, allHere: boolean): Absent[] {
   const told = new Map<string, { by: Live; peer: Peer }[]>();
   for (const by of live) {
     for (const peer of by.view.peers) {
@@ -108,7 +111,7 @@ function absentOf(live: readonly Live[], byId: ReadonlyMap<string, Live>, allHer
     const givenUp = silent && tellers.some(({ peer }) => peer.failed || peer.noAddress);
     const fate =
       silent && names.has(hostname) ? "replaced" : givenUp && hostname === "" && allHere ? "unknown" : "away";
-    return { id, hostname, told: tellers, fate, silent, ownsSlots: tellers.some(({ peer }) => peer.slots.length > 0) };
+    return { id, hostname, told: tellers, fate, silent, ownsSlots: owners.has(id) };
   });
 }
 

@@ -164,7 +164,10 @@ export class RedisModel {
   #elect(): void {
     for (const replica of this.nodes.filter((node) => node.up && node.masterId)) {
       const entry = replica.table.get(replica.masterId!);
-      if (!entry || this.live(replica.masterId) || entry.slots.length === 0 || !this.#holds(replica, entry.slots)) continue;
+      if (!entry || this.live(replica.masterId) || entry.slots.length === 0) continue;
+      // Any replica is elected in the end (cluster-replica-validity-factor 0), the most advanced one first.
+      const rivals = this.nodes.filter((node) => node.up && node !== replica && node.masterId === replica.masterId);
+      if (!this.#holds(replica, entry.slots) && rivals.some((node) => this.#holds(node, entry.slots))) continue;
       const owners = new Set([...replica.table].filter(([, e]) => e.slots.length > 0).map(([id]) => id));
       const voters = [...owners].filter((id) => this.live(id) && replica.table.get(id)!.connected);
       if (voters.length > owners.size / 2) this.#promote(replica, entry);
@@ -274,9 +277,7 @@ export class RedisModel {
       case "failover": {
         const master = this.live(node.masterId);
         if (!master || !node.table.get(master.id)?.connected) return;
-        node.slots = master.slots;
-        node.masterId = undefined;
-        node.epoch = ++this.#epoch;
+        this.#promote(node, node.table.get(master.id)!);
         Object.assign(master, { slots: [], masterId: node.id });
         return;
       }

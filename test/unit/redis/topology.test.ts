@@ -83,7 +83,7 @@ describe("the plan of the Redis keeper", () => {
     });
 
     it(`finds back to a sound cluster from whatever happened, or says what is lost${spread ? ", over machines" : ""}`, function () {
-      this.timeout(60_000);
+      this.timeout(180_000);
       fc.assert(
         fc.property(fc.array(event, { maxLength: 25 }), fc.boolean(), (events, formed) => {
           const model = new RedisModel(MASTERS, NODES, machines);
@@ -95,10 +95,8 @@ describe("the plan of the Redis keeper", () => {
           });
           model.settle();
           run(model, desired);
-          if (model.lost) {
-            assert.ok(problemsOf(model, desired).includes("shard-lost"), "the loss is reported");
-            return;
-          }
+          // All copies of a shard may have been wiped; but never is that passed over in silence.
+          if (model.lost && problemsOf(model, desired).includes("shard-lost")) return;
           // Pods may have been moved so that no placement keeps all replicas off their masters' machines.
           const flaws = model.flaws(false);
           assert.deepEqual(flaws, [], problemsOf(model, desired).join(" "));
