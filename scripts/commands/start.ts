@@ -1,4 +1,4 @@
-import { Listr, type ListrTask } from "listr2";
+import { Listr } from "listr2";
 import { contextStep } from "../start/contexts.ts";
 import type { StartContext } from "../start/context.ts";
 import { embeddedSteps } from "../start/embedded.ts";
@@ -27,7 +27,7 @@ export async function bringUp(options: StartOptions): Promise<StartContext> {
   try {
     const context: StartContext = { instance: options.instance, signal: abort.signal, started: Date.now(), images: [], places: [], timings: {} };
     const tasks = [...(options.contexts ? [contextStep(options.contexts)] : embeddedSteps(options.regions)), ...platformSteps()];
-    await new Listr<StartContext, "default", "verbose">(tasks.map(timed), {
+    await new Listr<StartContext, "default", "verbose">(tasks, {
       renderer: "default",
       fallbackRenderer: "verbose",
       rendererOptions: { timer: TIMER },
@@ -46,16 +46,3 @@ const TIMER = {
   field: (milliseconds: number) => `${(milliseconds / 1000).toFixed(1)} s`,
   format: () => (text?: string) => text ?? "",
 };
-
-/** Notes how long a step took: `npm run bench` reads it. */
-function timed(step: ListrTask<StartContext>): ListrTask<StartContext> {
-  return {
-    ...step,
-    task: async (context, task) => {
-      const begun = Date.now();
-      context.signal.throwIfAborted();
-      await step.task(context, task);
-      context.timings[String(step.title)] = Date.now() - begun;
-    },
-  };
-}

@@ -3,6 +3,7 @@ import { buildImages } from "../images/index.ts";
 import { clusterDomain, contextName, hostPorts, importImages, kubeconfigPath, kubectlPath, parseRegion, upRegions } from "../local/index.ts";
 import type { StartContext } from "./context.ts";
 import { describeProgress } from "./progress.ts";
+import { timed } from "./timings.ts";
 
 /** Steps that make clusters of our own on this machine, one per region. Clusters and images are made at the same time:
  *  the one mostly computes, the other mostly unpacks. */
@@ -14,7 +15,7 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
       task: (_context, task) =>
         task.newListr(
           [
-            {
+            timed("clusters", {
               title: `Kubernetes for ${regions.join(", ")}`,
               task: async (context: StartContext, task) => {
                 const { instance, signal } = context;
@@ -34,8 +35,8 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
                   };
                 });
               },
-            },
-            {
+            }),
+            timed("images", {
               title: "Container images",
               task: async (context: StartContext, task) => {
                 context.images = await buildImages({
@@ -44,13 +45,13 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
                     (task.output = describeProgress({ region: image, step, detail: detail ?? "", ...(fraction === undefined ? {} : { fraction }) })),
                 });
               },
-            },
+            }),
           ],
           // One that fails must not leave the other working on behind a prompt that is back.
           { concurrent: true, exitOnError: true },
         ),
     },
-    {
+    timed("images into the clusters", {
       title: "Images into the clusters",
       task: async (context, task) => {
         const { instance, signal } = context;
@@ -58,6 +59,6 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
           await importImages(region, context.images, { instance, signal, onProgress: (event) => (task.output = describeProgress(event)) });
         }
       },
-    },
+    }),
   ];
 }

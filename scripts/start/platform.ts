@@ -14,6 +14,7 @@ import { instanceFolder, randomFile } from "./folders.ts";
 import { login } from "./login.ts";
 import { bar } from "./progress.ts";
 import { findPulumi, pulumiUp } from "./pulumi.ts";
+import { timed } from "./timings.ts";
 
 /** A region that is not healthy after this time is an error; the first start of a database on a slow disk takes minutes. */
 const HEALTHY_LIMIT_MS = 10 * 60_000;
@@ -21,7 +22,7 @@ const HEALTHY_LIMIT_MS = 10 * 60_000;
 /** Steps that bring the platform up in clusters that can be reached. */
 export function platformSteps(): ListrTask<StartContext>[] {
   return [
-    {
+    timed("apply", {
       title: "Apply the program",
       task: async (context, task) => {
         const pulumi = await findPulumi();
@@ -34,14 +35,14 @@ export function platformSteps(): ListrTask<StartContext>[] {
         }
         recordRegions(context.instance, context.places);
       },
-    },
-    {
+    }),
+    timed("all healthy", {
       title: "Wait until every part is healthy",
       task: async (context, task) => {
         await Promise.all(context.places.map((place) => waitHealthy(place, context.signal, (text) => (task.output = text))));
       },
-    },
-    {
+    }),
+    timed("login", {
       title: "Log in through https",
       task: async (context, task) => {
         for (const place of context.places) {
@@ -54,7 +55,7 @@ export function platformSteps(): ListrTask<StartContext>[] {
         }
       },
       rendererOptions: { persistentOutput: true },
-    },
+    }),
   ];
 }
 
