@@ -40,8 +40,13 @@ describe("pooler settings", () => {
     assert.deepEqual(problems({ write: { min: 0 } }), ["write.min"]);
     assert.deepEqual(problems({ write: { max: 3, min: 4 } }), ["write.min"]);
     assert.deepEqual(problems({ write: { max: 1 } }), ["write.min"]);
-    assert.deepEqual(problems({ read: { acquireTimeoutMillis: 999 } }), ["read.acquireTimeoutMillis"]);
-    assert.deepEqual(problems({ read: { idleTimeoutMillis: 4999 } }), ["read.idleTimeoutMillis"]);
+    const short = { acquireTimeoutMillis: 999, idleTimeoutMillis: 4999 };
+    assert.deepEqual(problems({ write: short, read: short }), [
+      "write.acquireTimeoutMillis",
+      "write.idleTimeoutMillis",
+      "read.acquireTimeoutMillis",
+      "read.idleTimeoutMillis",
+    ]);
     assert.deepEqual(problems({ write: { maximum: 3 } }), ["write"]);
     assert.deepEqual(problems({ profile: "staging" }), ["profile"]);
   });
