@@ -12,7 +12,7 @@ export const MAX_PASSWORD_BYTES = 256;
 
 /** Hashes at once: half of libuv's four threads, so that name resolution and files never wait behind them. */
 const MAX_RUNNING = 2;
-/** Hashes that wait for their turn; at about 0.1 s each this is under a second. More are refused. */
+/** Hashes that wait for their turn; at about 0.25 s of CPU each this is some 2 s. More are refused. */
 const MAX_WAITING = 16;
 
 let running = 0;
