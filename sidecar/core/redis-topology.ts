@@ -52,6 +52,8 @@ export interface Problem {
     | "failover-pending"
     | "shard-down"
     | "shard-lost";
+  /** The one node it is about, where it is about one; kind and subject together tell problems apart. */
+  readonly subject?: string;
   readonly message: string;
 }
 
@@ -71,6 +73,7 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
   const world = worldOf(nodes);
   const problems: Problem[] = world.missing.map((node) => ({
     kind: "node-away",
+    subject: node.name,
     message: `${node.name} does not answer: ${node.reason ?? "no reason known"}`,
   }));
   const done = (actions: Action[]): Plan => ({ actions, problems });
@@ -218,16 +221,17 @@ function lostOwners(world: World, problems: Problem[]): boolean {
     if (heirs.length > 0) {
       pending = true;
       const given = told.some(({ peer }) => peer.failed) ? "its replica is to be elected" : "not yet given up";
-      problems.push({ kind: "failover-pending", message: `master ${name} is gone, ${given}: ${heirs.join(", ")}` });
+      problems.push({ kind: "failover-pending", subject: name, message: `master ${name} is gone, ${given}: ${heirs.join(", ")}` });
     } else if (!silent) {
       // Others are in contact with it: out of our sight only, or a master of another region.
       continue;
     } else if (fate === "away" || absentHeirs.length > 0) {
       const names = [...(fate === "away" ? [name] : []), ...absentHeirs.map((other) => other.hostname || other.id)];
-      problems.push({ kind: "shard-down", message: `the slots of ${name} are not served until one of these is back: ${names.join(", ")}` });
+      problems.push({ kind: "shard-down", subject: name, message: `the slots of ${name} are not served until one of these is back: ${names.join(", ")}` });
     } else {
       problems.push({
         kind: "shard-lost",
+        subject: id,
         message: `master ${name} and all its replicas are gone for good, and the data of its slots with them; nothing is done about it without a person (docs/redis.md)`,
       });
     }
@@ -254,7 +258,7 @@ function takeovers(world: World): Action[] {
 function attachments(desired: Desired, world: World, problems: Problem[]): Action[] {
   const masters = world.live.filter(ownsSlots);
   for (const node of world.live.filter(isStray)) {
-    problems.push({ kind: "keys-without-slots", message: `${node.name} holds ${node.view.keys} keys but no slots: it is left alone (docs/redis.md)` });
+    problems.push({ kind: "keys-without-slots", subject: node.name, message: `${node.name} holds ${node.view.keys} keys but no slots: it is left alone (docs/redis.md)` });
   }
   const free = world.live.filter((node) => isBlank(node) || isOrphan(node, world));
   // A lost shard is given out anew, once a person has given it up, to a node that is still empty then.

@@ -146,11 +146,15 @@ export class Keeper {
   }
 
   #report(nodes: readonly NodeObservation[], problems: Plan["problems"]): void {
-    const before = new Map(this.#status.problems.map((problem) => [problem.message, problem]));
-    for (const { kind, message } of problems) {
-      if (!before.delete(message)) this.#log.warn({ event: "problem", kind }, message);
+    const keyOf = ({ kind, subject = "" }: Plan["problems"][number]) => `${kind} ${subject}`;
+    const before = new Map(this.#status.problems.map((problem) => [keyOf(problem), problem]));
+    for (const problem of problems) {
+      const { kind, subject, message } = problem;
+      if (!before.delete(keyOf(problem))) this.#log.warn({ event: "problem", kind, subject }, message);
     }
-    for (const { kind, message } of before.values()) this.#log.info({ event: "problem-over", kind }, `over: ${message}`);
+    for (const { kind, subject } of before.values()) {
+      this.#log.info({ event: "problem-over", kind, subject }, `over: ${kind}${subject ? ` of ${subject}` : ""}`);
+    }
     this.#status = {
       region: this.#config.region,
       seenAt: new Date().toISOString(),
