@@ -30,7 +30,8 @@ export interface ApiPodArgs {
 export function apiPod(args: ApiPodArgs): PodSpec {
   const { context: ctx, settings } = args;
   const probe = { httpGet: { path: "/health/live", port: "api", scheme: settings.tls ? "HTTPS" : "HTTP" } };
-  const command = settings.command ?? (settings.image === undefined ? ["node", "/app/reference-api.mjs"] : undefined);
+  // As arguments: the image's own entry point (an init that reaps and forwards signals) stays in front.
+  const start = settings.command ? { command: settings.command } : settings.image === undefined ? { args: ["node", "/app/reference-api.mjs"] } : {};
   return {
     ...podDefaults(ctx, COMPONENTS.api),
     serviceAccountName: COMPONENTS.api,
@@ -40,7 +41,7 @@ export function apiPod(args: ApiPodArgs): PodSpec {
         name: "api",
         image: settings.image ?? imageReference(ctx.images, "node"),
         ...containerDefaults(ctx, settings.resources),
-        ...(command === undefined ? {} : { command }),
+        ...start,
         env: variables(args),
         ports: [{ name: "api", containerPort: settings.port, protocol: "TCP" }],
         startupProbe: { ...probe, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 120 },
