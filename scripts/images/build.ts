@@ -102,7 +102,7 @@ export async function buildImages(options: BuildImagesOptions = {}): Promise<Bui
       for (const target of missing) await buildOne(target, engine, base, baseReference, paths, onProgress);
     }
     await emptyFolder(paths.work);
-    return finish(targets, new Set(), onProgress);
+    return finish(targets, new Set(missing.map(({ image }) => image.name)), onProgress);
   });
 }
 

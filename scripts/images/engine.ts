@@ -107,7 +107,8 @@ export class Engine {
 
   /** Builds an image from its Containerfile. Layers that other images or earlier builds share are taken, not made. */
   async build(request: BuildRequest, base: Base, baseReference: string, onLine: (line: string) => void): Promise<void> {
-    const args = { ...request.buildArgs, BASE: baseReference, SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH) };
+    // SOURCE_DATE_EPOCH keeps the Containerfile's own value: given here, newer engines take it for another --timestamp.
+    const args = { ...request.buildArgs, BASE: baseReference };
     const argv = [
       "build",
       "--isolation=chroot",
@@ -193,7 +194,7 @@ export class Engine {
     );
     const env: NodeJS.ProcessEnv = { CONTAINERS_STORAGE_CONF: conf, TMPDIR: this.#paths.work };
     for (const [name, value] of Object.entries(process.env)) {
-      if (!/^(?:STORAGE_|BUILDAH_|CONTAINERS_|_CONTAINERS_|TMPDIR$)/.test(name)) env[name] = value;
+      if (!/^(?:STORAGE_|BUILDAH_|CONTAINERS_|_CONTAINERS_|TMPDIR$|SOURCE_DATE_EPOCH$)/.test(name)) env[name] = value;
     }
     return run(["buildah", "--root", folder, "--runroot", this.#paths.runroot, "--storage-driver", driver, ...argv], {
       timeoutMs,

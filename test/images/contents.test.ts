@@ -170,10 +170,8 @@ describe("images", function () {
 
   it("Python finds its compiled files fresh, so that Patroni need not be compiled at each start", async () => {
     // unchecked hash-based .pyc: flags 1 in bytes 4 to 7 (PEP 552).
-    const pyc = (await files(root("postgres").folder)).filter(
-      ({ path }) => path.includes("/patroni/") && path.endsWith(".pyc"),
-    );
-    assert.ok(pyc.length > 20);
+    const pyc = (await files(root("postgres").folder)).filter(({ path }) => path.endsWith(".pyc"));
+    assert.ok(pyc.some(({ path }) => path.includes("/patroni/")));
     for (const { path } of pyc)
       assert.equal((await readFile(join(root("postgres").folder, path))).readUInt32LE(4), 1, path);
   });
