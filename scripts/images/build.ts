@@ -5,7 +5,7 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { installPackages, missingPackages } from "./apt.ts";
-import { findBase, makeBase, type Base } from "./base.ts";
+import { baseRecipe, findBase, makeBase, type Base } from "./base.ts";
 import { cachePaths, emptyFolder, exists, freeBytes, prepareCache, withLock, type CachePaths } from "./cache.ts";
 import { collectContext, writeContext, type BuildContext } from "./context.ts";
 import { Engine } from "./engine.ts";
@@ -240,6 +240,9 @@ export async function pruneImages(
       const keep = new Set(current.map(({ tar }) => tar));
       const old = (await readdir(paths.archives)).filter((name) => !keep.has(join(paths.archives, name)));
       for (const name of old) await rm(join(paths.archives, name), { force: true });
+      for (const name of await readdir(paths.base)) {
+        if (name !== baseRecipe()) await rm(join(paths.base, name), { recursive: true, force: true });
+      }
       if ((await missingPackages()).length === 0) {
         const engine = new Engine(paths, options.signal);
         await engine.open();
