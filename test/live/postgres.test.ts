@@ -194,7 +194,9 @@ except u.HTTPError as e: print(e.code)`;
       async () => ((await behind("postgresql-replicas")).includes(replica) ? true : undefined),
       LONG,
     );
-    await sql(replica, "select pg_wal_replay_pause()");
+    // Replay hangs: its process is stopped. (A pause would not do, as Patroni ends those.)
+    const replay = await sql(replica, "select pid from pg_stat_activity where backend_type = 'startup'");
+    await shell(replica, `kill -STOP ${Number(replay)}`);
     try {
       for (let written = 0; written < limit + 4_194_304; written += 1_048_576) {
         await sql(primary, "select pg_logical_emit_message(false, 'lag', repeat('x', 1048576))");
@@ -206,7 +208,7 @@ except u.HTTPError as e: print(e.code)`;
       );
       assert.ok((await behind("postgresql-replicas")).length > 0, "the other replicas still serve reads");
     } finally {
-      await sql(replica, "select pg_wal_replay_resume()");
+      await shell(replica, `kill -CONT ${Number(replay)}`);
     }
     await waitFor(
       "the replica is back",
@@ -220,9 +222,14 @@ except u.HTTPError as e: print(e.code)`;
     const read = () =>
       kubectl(["get", "configmap", "postgresql-patroni", "-o", `jsonpath={.data.${key.replace(".", "\\.")}}`]);
     const write = (text: string) =>
-      kubectl(["patch", "configmap", "postgresql-patroni", "--type=merge", "--patch-file=/dev/stdin"], {
-        stdin: JSON.stringify({ data: { [key]: text } }),
-      });
+      kubectl([
+        "patch",
+        "configmap",
+        "postgresql-patroni",
+        "--type=merge",
+        "-p",
+        JSON.stringify({ data: { [key]: text } }),
+      ]);
     const original = await read();
     const config = JSON.parse(original) as {
       bootstrap: { dcs: { postgresql: { parameters: Record<string, string> } } };
