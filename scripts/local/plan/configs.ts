@@ -189,8 +189,9 @@ function kubeconfig(current: string, entries: readonly Entry[]): unknown {
   };
 }
 
-/** Port of CoreDNS in its pod: above 1024, so that it needs no capability. */
-export const DNS_PORT = 1053;
+/** Port of CoreDNS in its pod: the one that everybody expects. A NetworkPolicy that lets a pod ask for names says port 53,
+ *  and is held against the pod's port, after the Service's address has been translated. */
+export const DNS_PORT = 53;
 
 /**
  * The region's DNS. Names of the other regions go to their own servers, so that a name means one thing everywhere. A

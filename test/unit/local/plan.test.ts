@@ -112,9 +112,9 @@ describe("plan of the network", () => {
 
   it("answers for its own names and forwards those of the other regions", () => {
     const text = corefile(plan);
-    assert.match(text, /^cluster\.shanghai:1053 in-addr\.arpa:1053 ip6\.arpa:1053 \{\n[^}]*health/);
-    assert.match(text, /\ncluster\.beijing:1053 \{\n {4}errors\n {4}forward \. 10\.111\.0\.10 \{/);
-    assert.match(text, /\ncluster\.shenzhen:1053 \{\n {4}errors\n {4}forward \. 10\.113\.0\.10 \{/);
+    assert.match(text, /^cluster\.shanghai:53 in-addr\.arpa:53 ip6\.arpa:53 \{\n[^}]*health/);
+    assert.match(text, /\ncluster\.beijing:53 \{\n {4}errors\n {4}forward \. 10\.111\.0\.10 \{/);
+    assert.match(text, /\ncluster\.shenzhen:53 \{\n {4}errors\n {4}forward \. 10\.113\.0\.10 \{/);
     assert.equal(text.match(/forward/g)?.length, 2);
     assert.equal(text.match(/\{/g)?.length, text.match(/\}/g)?.length);
   });
