@@ -43,7 +43,9 @@ export class RedisKeeper extends pulumi.ComponentResource {
 
     const json = pulumi
       .all([args.nodeHosts, ctx.namespace])
-      .apply(([hosts, namespace]) => JSON.stringify(keeperConfig(ctx, settings, hosts, namespace) satisfies RedisKeeperConfig, undefined, 2));
+      .apply(([hosts, namespace]) =>
+        JSON.stringify(keeperConfig(ctx, settings, hosts, namespace) satisfies RedisKeeperConfig, undefined, 2),
+      );
     const config = new k8s.core.v1.ConfigMap(
       name,
       { metadata: metadata(ctx, COMPONENT, COMPONENT), data: { "keeper.json": json } },
@@ -62,7 +64,9 @@ export class RedisKeeper extends pulumi.ComponentResource {
             metadata: {
               labels: labelsOf(ctx, COMPONENT),
               // The keeper reads this file at its start only; password and certificates it reads for every connection.
-              annotations: { "iam-ha/config-sha256": json.apply((text) => createHash("sha256").update(text).digest("hex")) },
+              annotations: {
+                "iam-ha/config-sha256": json.apply((text) => createHash("sha256").update(text).digest("hex")),
+              },
             },
             spec: {
               ...podDefaults(ctx, COMPONENT),
@@ -70,13 +74,24 @@ export class RedisKeeper extends pulumi.ComponentResource {
               automountServiceAccountToken: ctx.multiNode,
               terminationGracePeriodSeconds: 10,
               // Names of nodes are complete, so no search list is walked, and a lost answer is asked for again soon.
-              dnsConfig: { options: [{ name: "ndots", value: "1" }, { name: "timeout", value: "1" }, { name: "attempts", value: "2" }] },
+              dnsConfig: {
+                options: [
+                  { name: "ndots", value: "1" },
+                  { name: "timeout", value: "1" },
+                  { name: "attempts", value: "2" },
+                ],
+              },
               containers: [
                 {
                   name: "redis-keeper",
                   image: imageReference(ctx.images, "node"),
                   ...containerDefaults(ctx, settings.keeper.resources),
-                  args: ["node", "--max-old-space-size=64", "/app/redis-keeper.mjs", `${KEEPER_PATHS.config}/keeper.json`],
+                  args: [
+                    "node",
+                    "--max-old-space-size=64",
+                    "/app/redis-keeper.mjs",
+                    `${KEEPER_PATHS.config}/keeper.json`,
+                  ],
                   ports: [{ name: "status", containerPort: KEEPER_STATUS_PORT }],
                   volumeMounts: [
                     { name: "config", mountPath: KEEPER_PATHS.config, readOnly: true },
@@ -84,7 +99,11 @@ export class RedisKeeper extends pulumi.ComponentResource {
                     { name: "tls", mountPath: KEEPER_PATHS.tls, readOnly: true },
                   ],
                   // Both ask whether its loop goes round, and nothing of Redis: it is needed most when that is down.
-                  readinessProbe: { httpGet: { path: "/healthz", port: "status" }, periodSeconds: 5, timeoutSeconds: 3 },
+                  readinessProbe: {
+                    httpGet: { path: "/healthz", port: "status" },
+                    periodSeconds: 5,
+                    timeoutSeconds: 3,
+                  },
                   livenessProbe: {
                     httpGet: { path: "/healthz", port: "status" },
                     initialDelaySeconds: 30,
@@ -97,7 +116,11 @@ export class RedisKeeper extends pulumi.ComponentResource {
                 { name: "config", configMap: { name: config.metadata.name, defaultMode: 0o444 } },
                 {
                   name: "users",
-                  secret: { secretName: args.usersSecret, defaultMode: 0o440, items: [{ key: KEEPER_USER, path: KEEPER_USER }] },
+                  secret: {
+                    secretName: args.usersSecret,
+                    defaultMode: 0o440,
+                    items: [{ key: KEEPER_USER, path: KEEPER_USER }],
+                  },
                 },
                 { name: "tls", secret: { secretName: args.tlsSecret, defaultMode: 0o440 } },
               ],

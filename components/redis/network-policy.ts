@@ -20,7 +20,9 @@ export function redisNetworkPolicy(ctx: RegionContext): Policy {
       policyTypes: ["Ingress", "Egress"],
       ingress: [
         {
-          from: [COMPONENTS.api, COMPONENTS.redisKeeper, COMPONENTS.monitoring].map((component) => pods(ctx, component)),
+          from: [COMPONENTS.api, COMPONENTS.redisKeeper, COMPONENTS.monitoring].map((component) =>
+            pods(ctx, component),
+          ),
           ports: tcp(PORTS.redis),
         },
         { from: [pods(ctx, COMPONENTS.redis)], ...peers },

@@ -54,7 +54,12 @@ export function redisPodTemplate(args: RedisPodArgs): k8s.types.input.core.v1.Po
             { name: "tls", mountPath: PATHS.tls, readOnly: true },
           ],
           // It answers while it loads its data, so starting takes no longer with much of it.
-          startupProbe: { exec: { command: script("alive.sh") }, periodSeconds: 2, timeoutSeconds: 5, failureThreshold: 30 },
+          startupProbe: {
+            exec: { command: script("alive.sh") },
+            periodSeconds: 2,
+            timeoutSeconds: 5,
+            failureThreshold: 30,
+          },
           livenessProbe: {
             exec: { command: script("alive.sh") },
             periodSeconds: 3 * settings.probePeriodSeconds,
@@ -94,5 +99,7 @@ function environment(ctx: RegionContext, settings: RedisSettings): k8s.types.inp
 }
 
 function checksum(files: Record<string, string>): string {
-  return createHash("sha256").update(JSON.stringify(Object.entries(files).sort())).digest("hex");
+  return createHash("sha256")
+    .update(JSON.stringify(Object.entries(files).sort()))
+    .digest("hex");
 }

@@ -47,7 +47,12 @@ export class RedisCluster extends pulumi.ComponentResource {
       // A StatefulSet's name ends up in labels of its pods with a hash after it, 63 characters together.
       throw new pulumi.InputPropertiesError({
         message: "RedisCluster cannot be named",
-        errors: [{ propertyPath: "context.region", reason: `makes the StatefulSet's name ${set}, which is over 52 characters: shorten the region's name` }],
+        errors: [
+          {
+            propertyPath: "context.region",
+            reason: `makes the StatefulSet's name ${set}, which is over 52 characters: shorten the region's name`,
+          },
+        ],
       });
     }
 
@@ -73,7 +78,11 @@ export class RedisCluster extends pulumi.ComponentResource {
       { ...child, ...data },
     );
     const conf = { "redis.conf": redisConf(settings, PORTS.redis), "users.acl": usersAcl() };
-    const config = new k8s.core.v1.ConfigMap(`${name}-config`, { metadata: metadata(ctx, COMPONENT, "redis-config"), data: conf }, child);
+    const config = new k8s.core.v1.ConfigMap(
+      `${name}-config`,
+      { metadata: metadata(ctx, COMPONENT, "redis-config"), data: conf },
+      child,
+    );
     const files = scriptFiles();
     const scriptMap = new k8s.core.v1.ConfigMap(
       `${name}-scripts`,
@@ -112,7 +121,10 @@ export class RedisCluster extends pulumi.ComponentResource {
     );
     new k8s.policy.v1.PodDisruptionBudget(
       name,
-      { metadata: metadata(ctx, COMPONENT, COMPONENT), spec: { maxUnavailable: 1, selector: { matchLabels: selector } } },
+      {
+        metadata: metadata(ctx, COMPONENT, COMPONENT),
+        spec: { maxUnavailable: 1, selector: { matchLabels: selector } },
+      },
       child,
     );
     new k8s.networking.v1.NetworkPolicy(name, redisNetworkPolicy(ctx), child);
@@ -156,12 +168,20 @@ export class RedisCluster extends pulumi.ComponentResource {
     );
 
     const hosts = Array.from({ length: count }, (_, i) => i);
-    this.nodeHosts = pulumi.output(ctx.namespace).apply((ns) => hosts.map((i) => podHost(set, i, SERVICES.redisNodes, ns, ctx.clusterDomain)));
+    this.nodeHosts = pulumi
+      .output(ctx.namespace)
+      .apply((ns) => hosts.map((i) => podHost(set, i, SERVICES.redisNodes, ns, ctx.clusterDomain)));
     this.host = pulumi.interpolate`${SERVICES.redis}.${ctx.namespace}.svc.${ctx.clusterDomain}`;
     this.port = pulumi.output(PORTS.redis);
     new RedisKeeper(
       `${name}-keeper`,
-      { context: ctx, settings, nodeHosts: this.nodeHosts, usersSecret: users.metadata.name, tlsSecret: args.tlsSecret },
+      {
+        context: ctx,
+        settings,
+        nodeHosts: this.nodeHosts,
+        usersSecret: users.metadata.name,
+        tlsSecret: args.tlsSecret,
+      },
       child,
     );
     this.registerOutputs({ host: this.host, port: this.port, nodeHosts: this.nodeHosts });

@@ -81,7 +81,8 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
   if (world.byId.size < world.live.length) {
     problems.push({
       kind: "same-id",
-      message: "two nodes have the same id, as if one's volume were a copy of the other's; empty one of the two volumes",
+      message:
+        "two nodes have the same id, as if one's volume were a copy of the other's; empty one of the two volumes",
     });
     return done([]);
   }
@@ -104,7 +105,10 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
   const pending = lostOwners(world, problems);
   repairs.push(...takeovers(world));
   if (world.contested > 0) {
-    problems.push({ kind: "slots-contested", message: `${world.contested} slots have two owners that have not met yet` });
+    problems.push({
+      kind: "slots-contested",
+      message: `${world.contested} slots have two owners that have not met yet`,
+    });
     return done(repairs);
   }
   if (!pending) repairs.push(...attachments(desired, world, problems));
@@ -154,9 +158,17 @@ function adoptions(world: World): Action[] {
   return world.live
     .filter((node) => isOrphan(node, world))
     .flatMap((node): Action[] => {
-      const master = masters.find((one) => ownsSlots(one) && knows(node, one)) ?? masters.find((one) => knows(node, one));
+      const master =
+        masters.find((one) => ownsSlots(one) && knows(node, one)) ?? masters.find((one) => knows(node, one));
       if (!master) return [];
-      return [{ kind: "replicate", at: node.name, masterId: master.id, cause: `the master of ${node.name} is gone for good and had no slots` }];
+      return [
+        {
+          kind: "replicate",
+          at: node.name,
+          masterId: master.id,
+          cause: `the master of ${node.name} is gone for good and had no slots`,
+        },
+      ];
     });
 }
 
@@ -175,7 +187,10 @@ function creation(desired: Desired, world: World, problems: Problem[], busy: boo
   const stray = world.live.filter(isStray);
   if (stray.length > 0) {
     const names = stray.map((node) => node.name).join(", ");
-    return wait(`${names}: holds keys but no slots; nothing is given out while whose they are is not known`, "keys-without-slots");
+    return wait(
+      `${names}: holds keys but no slots; nothing is given out while whose they are is not known`,
+      "keys-without-slots",
+    );
   }
   if (desired.spread && world.live.some((node) => node.machine === undefined)) {
     return wait("slots are given out once it is known on which machine each node runs", "placement-unknown");
@@ -221,13 +236,21 @@ function lostOwners(world: World, problems: Problem[]): boolean {
     if (heirs.length > 0) {
       pending = true;
       const given = told.some(({ peer }) => peer.failed) ? "its replica is to be elected" : "not yet given up";
-      problems.push({ kind: "failover-pending", subject: name, message: `master ${name} is gone, ${given}: ${heirs.join(", ")}` });
+      problems.push({
+        kind: "failover-pending",
+        subject: name,
+        message: `master ${name} is gone, ${given}: ${heirs.join(", ")}`,
+      });
     } else if (!silent) {
       // Others are in contact with it: out of our sight only, or a master of another region.
       continue;
     } else if (fate === "away" || absentHeirs.length > 0) {
       const names = [...(fate === "away" ? [name] : []), ...absentHeirs.map((other) => other.hostname || other.id)];
-      problems.push({ kind: "shard-down", subject: name, message: `the slots of ${name} are not served until one of these is back: ${names.join(", ")}` });
+      problems.push({
+        kind: "shard-down",
+        subject: name,
+        message: `the slots of ${name} are not served until one of these is back: ${names.join(", ")}`,
+      });
     } else {
       problems.push({
         kind: "shard-lost",
@@ -258,13 +281,20 @@ function takeovers(world: World): Action[] {
 function attachments(desired: Desired, world: World, problems: Problem[]): Action[] {
   const masters = world.live.filter(ownsSlots);
   for (const node of world.live.filter(isStray)) {
-    problems.push({ kind: "keys-without-slots", subject: node.name, message: `${node.name} holds ${node.view.keys} keys but no slots: it is left alone (docs/redis.md)` });
+    problems.push({
+      kind: "keys-without-slots",
+      subject: node.name,
+      message: `${node.name} holds ${node.view.keys} keys but no slots: it is left alone (docs/redis.md)`,
+    });
   }
   const free = world.live.filter((node) => isBlank(node) || isOrphan(node, world));
   // A lost shard is given out anew, once a person has given it up, to a node that is still empty then.
   if (free.length === 0 || problems.some(({ kind }) => kind === "shard-lost")) return [];
   if (desired.spread && [...masters, ...free].some((node) => node.machine === undefined)) {
-    problems.push({ kind: "placement-unknown", message: "replicas are given a master once it is known on which machine each node runs" });
+    problems.push({
+      kind: "placement-unknown",
+      message: "replicas are given a master once it is known on which machine each node runs",
+    });
     return [];
   }
   const fresh = free.map((node) => ({ ...placed(desired, node), masterId: undefined, fixed: false }));
@@ -275,7 +305,14 @@ function attachments(desired: Desired, world: World, problems: Problem[]): Actio
   return free.flatMap((node): Action[] => {
     const master = world.byId.get(target.get(node.id) ?? "");
     if (!master || !knows(node, master)) return [];
-    return [{ kind: "replicate", at: node.name, masterId: master.id, cause: `${node.name} is empty, and ${master.name} has the fewest replicas` }];
+    return [
+      {
+        kind: "replicate",
+        at: node.name,
+        masterId: master.id,
+        cause: `${node.name} is empty, and ${master.name} has the fewest replicas`,
+      },
+    ];
   });
 }
 
@@ -294,10 +331,15 @@ function moves(desired: Desired, world: World, settled: boolean): Action | undef
   if (world.absent.some((other) => other.ownsSlots)) return undefined;
   if (desired.spread && world.live.some((node) => node.machine === undefined)) return undefined;
   const current = settledReplicas(desired, world, (node) => node === undefined);
-  const bare = new Set(masters.map((node) => node.id).filter((id) => !current.some((replica) => replica.masterId === id)));
+  const bare = new Set(
+    masters.map((node) => node.id).filter((id) => !current.some((replica) => replica.masterId === id)),
+  );
   const improve = settled && world.missing.length === 0;
   if (bare.size === 0 && !improve) return undefined;
-  const target = assignReplicas(masters.map((node) => placed(desired, node)), current);
+  const target = assignReplicas(
+    masters.map((node) => placed(desired, node)),
+    current,
+  );
   const wanted = replicas.filter((node) => target.get(node.id) !== node.view.self.masterId);
   const next = wanted.find((node) => bare.has(target.get(node.id) ?? "")) ?? (improve ? wanted[0] : undefined);
   const master = next && world.byId.get(target.get(next.id) ?? "");
@@ -315,7 +357,12 @@ function settledReplicas(desired: Desired, world: World, fixed: (node: Live | un
     .map((node) => ({ ...placed(desired, node), masterId: node.view.self.masterId, fixed: fixed(node) }));
   const away = world.absent
     .filter(({ fate, told }) => fate === "away" && told.some(({ peer }) => peer.role === "replica"))
-    .map(({ id, told }) => ({ id, machine: undefined, masterId: told.find(({ peer }) => peer.masterId)?.peer.masterId, fixed: true }));
+    .map(({ id, told }) => ({
+      id,
+      machine: undefined,
+      masterId: told.find(({ peer }) => peer.masterId)?.peer.masterId,
+      fixed: true,
+    }));
   return [...live, ...away].filter(({ masterId }) => masterId !== undefined);
 }
 
@@ -326,14 +373,19 @@ function placed(desired: Desired, { id, machine }: Live) {
 /** Hands a master's slots to its replica on a machine with at least two masters fewer: a machine lost then takes the
  *  fewest masters with it, and the majority of them lives to elect. */
 function spreadMasters(desired: Desired, world: World): Action | undefined {
-  if (!desired.spread || world.missing.length > 0 || world.live.some((node) => node.machine === undefined)) return undefined;
+  if (!desired.spread || world.missing.length > 0 || world.live.some((node) => node.machine === undefined))
+    return undefined;
   const load = new Map<string, number>();
   for (const node of world.live.filter(ownsSlots)) load.set(node.machine!, (load.get(node.machine!) ?? 0) + 1);
   const loadOf = (node: Live) => load.get(node.machine!) ?? 0;
   for (const replica of world.live.filter((node) => node.view.self.role === "replica" && node.view.inSync)) {
     const master = world.byId.get(replica.view.self.masterId ?? "");
     if (!master || !knows(replica, master) || loadOf(master) - loadOf(replica) < 2) continue;
-    return { kind: "failover", at: replica.name, cause: `${master.machine} has ${loadOf(master)} masters, ${replica.machine} has ${loadOf(replica)}` };
+    return {
+      kind: "failover",
+      at: replica.name,
+      cause: `${master.machine} has ${loadOf(master)} masters, ${replica.machine} has ${loadOf(replica)}`,
+    };
   }
   return undefined;
 }

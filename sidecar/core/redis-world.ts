@@ -96,7 +96,12 @@ function claimsOf(peers: readonly Peer[]): Stretch[] {
   return peers.flatMap(({ id, slots }) => slots.map(([first, last]) => ({ first, last, owner: id })));
 }
 
-function absentOf(live: readonly Live[], byId: ReadonlyMap<string, Live>, owners: ReadonlySet<string | undefined>, allHere: boolean): Absent[] {
+function absentOf(
+  live: readonly Live[],
+  byId: ReadonlyMap<string, Live>,
+  owners: ReadonlySet<string | undefined>,
+  allHere: boolean,
+): Absent[] {
   const told = new Map<string, { by: Live; peer: Peer }[]>();
   for (const by of live) {
     for (const peer of by.view.peers) {

@@ -141,7 +141,10 @@ export class Keeper {
     } catch (error) {
       // Not the end of anything: the next look shows whether it is still needed.
       const reason = error instanceof Error ? error.message : String(error);
-      this.#log.warn({ event: `${kind}-refused`, node: at, ...detail, cause, reason }, `${kind} at ${at} failed: ${reason}`);
+      this.#log.warn(
+        { event: `${kind}-refused`, node: at, ...detail, cause, reason },
+        `${kind} at ${at} failed: ${reason}`,
+      );
     }
   }
 

@@ -40,6 +40,6 @@ async function load(path: string): Promise<RedisKeeperConfig> {
 }
 
 main(process.argv[2] ?? "/etc/redis-keeper/keeper.json").catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : String(error));
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
 });

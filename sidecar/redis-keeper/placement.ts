@@ -17,7 +17,14 @@ export function kubernetesPlacement(namespace: string, labelSelector: string, ti
   return async (signal) => {
     const [ca, token] = await Promise.all([readFile(`${ACCOUNT}/ca.crt`), readFile(`${ACCOUNT}/token`, "utf8")]);
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMillis)]);
-    const body = await get({ host, port, path, ca, headers: { authorization: `Bearer ${token.trim()}` }, signal: deadline });
+    const body = await get({
+      host,
+      port,
+      path,
+      ca,
+      headers: { authorization: `Bearer ${token.trim()}` },
+      signal: deadline,
+    });
     return machinesOf(JSON.parse(body));
   };
 }

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import type { LookupFunction } from "node:net";
 import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
-import { checkServerIdentity } from "node:tls";
+import { setTimeout as sleep } from "node:timers/promises";
+import { checkServerIdentity, connect } from "node:tls";
 import { promisify } from "node:util";
 import { Cluster } from "ioredis";
 import { parseClusterNodes, parseInfo, slotCount } from "../../sidecar/core/redis-nodes.ts";
@@ -36,7 +37,12 @@ class KeeperProcess {
       masters: 3,
       user: "keeper",
       passwordFile: join(folder, "secrets/keeper"),
-      tls: { caFile: join(folder, "tls/ca.crt"), certFile: join(folder, "tls/tls.crt"), keyFile: join(folder, "tls/tls.key"), serverName: "localhost" },
+      tls: {
+        caFile: join(folder, "tls/ca.crt"),
+        certFile: join(folder, "tls/tls.crt"),
+        keyFile: join(folder, "tls/tls.key"),
+        serverName: "localhost",
+      },
       intervalMillis: 500,
       callTimeoutMillis: 1000,
       settleMillis: 1000,
@@ -87,22 +93,30 @@ describe("the Redis keeper with six real nodes", function () {
     this.timeout(600_000); // the image may have to be built
     await servers.start(6);
     statusPort = servers.port + 1;
-    app = new Cluster(servers.nodes.map((node) => ({ host: node.address, port: servers.port })), {
-      dnsLookup: (name, callback) => callback(null, name),
-      slotsRefreshInterval: 1000,
-      slotsRefreshTimeout: 2000,
-      clusterRetryStrategy: () => 200,
-      lazyConnect: true,
-      redisOptions: {
-        username: "iam",
-        password: PASSWORDS.iam,
-        // Announced names lead to the nodes' present addresses, as DNS does for pods; certificates hold for the names.
-        tls: { ...servers.tls, lookup: lookUp, checkServerIdentity: (name, certificate) => (name.endsWith(".redis.test") ? checkServerIdentity(name, certificate) : undefined) },
-        socketTimeout: 2000,
-        connectTimeout: 1000,
-        maxRetriesPerRequest: 1,
+    app = new Cluster(
+      servers.nodes.map((node) => ({ host: node.address, port: servers.port })),
+      {
+        dnsLookup: (name, callback) => callback(null, name),
+        slotsRefreshInterval: 1000,
+        slotsRefreshTimeout: 2000,
+        clusterRetryStrategy: () => 200,
+        lazyConnect: true,
+        redisOptions: {
+          username: "iam",
+          password: PASSWORDS.iam,
+          // Announced names lead to the nodes' present addresses, as DNS does for pods; certificates hold for the names.
+          tls: {
+            ...servers.tls,
+            lookup: lookUp,
+            checkServerIdentity: (name, certificate) =>
+              name.endsWith(".redis.test") ? checkServerIdentity(name, certificate) : undefined,
+          },
+          socketTimeout: 2000,
+          connectTimeout: 1000,
+          maxRetriesPerRequest: 1,
+        },
       },
-    });
+    );
     app.on("error", () => {});
   });
   after(async () => {
@@ -128,9 +142,15 @@ describe("the Redis keeper with six real nodes", function () {
       const all = [self, ...peers];
       const masters = all.filter((peer) => peer.slots.length > 0);
       assert.equal(all.length, 6, `${node.name} knows ${all.length} nodes`);
-      assert.ok(all.every((peer) => !peer.failed && !peer.suspect && !peer.handshake && peer.connected), `${node.name} sees failures`);
+      assert.ok(
+        all.every((peer) => !peer.failed && !peer.suspect && !peer.handshake && peer.connected),
+        `${node.name} sees failures`,
+      );
       assert.equal(masters.length, 3);
-      assert.equal(masters.reduce((sum, peer) => sum + slotCount(peer.slots), 0), 16384);
+      assert.equal(
+        masters.reduce((sum, peer) => sum + slotCount(peer.slots), 0),
+        16384,
+      );
       const followed = all.filter((peer) => peer.role === "replica").map((peer) => peer.masterId);
       assert.deepEqual([...followed].sort(), masters.map((peer) => peer.id).sort());
       const info = parseInfo(await servers.ask(node, "keeper", "INFO", "replication"));
@@ -155,7 +175,7 @@ describe("the Redis keeper with six real nodes", function () {
       keeper.start(statusPort);
       // Time to start counts too: from the first line it logs.
       await eventually("it has started", 10_000, () => keeper.log.length > rounds, 10);
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await sleep(pause);
       await keeper.stop();
       rounds = keeper.log.length;
     }
@@ -167,7 +187,15 @@ describe("the Redis keeper with six real nodes", function () {
 
   it("satisfies redis-cli --cluster check", async () => {
     const { address } = servers.nodes[0]!;
-    const tls = ["--tls", "--cacert", join(servers.folder, "tls/ca.crt"), "--cert", join(servers.folder, "tls/tls.crt"), "--key", join(servers.folder, "tls/tls.key")];
+    const tls = [
+      "--tls",
+      "--cacert",
+      join(servers.folder, "tls/ca.crt"),
+      "--cert",
+      join(servers.folder, "tls/tls.crt"),
+      "--key",
+      join(servers.folder, "tls/tls.key"),
+    ];
     const { stdout } = await promisify(execFile)(
       "redis-cli",
       ["--user", "keeper", ...tls, "--cluster", "check", `${address}:${servers.port}`],
@@ -186,7 +214,7 @@ describe("the Redis keeper with six real nodes", function () {
   it("is ready, alive, and does nothing more once all is well", async () => {
     await eventually("no problems", 10_000, async () => (await keeper.status()).problems.length === 0);
     const before = (await keeper.status()).actions;
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await sleep(3000);
     const status = await keeper.status();
     assert.deepEqual(status.actions, before);
     assert.equal(await keeper.healthy(), true);
@@ -198,14 +226,20 @@ describe("the Redis keeper with six real nodes", function () {
     const masters = await Promise.all(servers.nodes.map(async (node) => ({ node, self: (await viewOf(node)).self })));
     const victim = masters.find(({ self }) => self.slots.length > 0)!.node;
     await servers.kill(victim);
-    const took = await eventually("all slots are served again", 20_000, async () => {
-      const others = servers.nodes.filter((node) => node !== victim);
-      const views = await Promise.all(others.map(viewOf));
-      return views.reduce((sum, { self }) => sum + slotCount(self.slots), 0) === 16384;
-    }, 50);
+    const took = await eventually(
+      "all slots are served again",
+      20_000,
+      async () => {
+        const others = servers.nodes.filter((node) => node !== victim);
+        const views = await Promise.all(others.map(viewOf));
+        return views.reduce((sum, { self }) => sum + slotCount(self.slots), 0) === 16384;
+      },
+      50,
+    );
     // Redis itself: the time-out, up to 1 s until the majority has heard of it, up to 1 s of election. The rest is this
     // machine's: with many processes a core, nothing is on time.
-    const limit = servers.settings.nodeTimeoutMillis + 2000 + (loadavg()[0]! / availableParallelism() > 2 ? 8000 : 1000);
+    const limit =
+      servers.settings.nodeTimeoutMillis + 2000 + (loadavg()[0]! / availableParallelism() > 2 ? 8000 : 1000);
     assert.ok(took <= limit, `took ${Math.round(took)} ms, over ${limit} ms`);
     await eventually("the data is there", 10_000, () => readAll(200, "formed"));
     // Its pod comes back elsewhere, with its volume.
@@ -237,7 +271,10 @@ describe("the Redis keeper with six real nodes", function () {
       keeper.start(statusPort);
       await eventually(`the ${wanted} is replaced`, 40_000, complete, 200);
       const known = await Promise.all(servers.nodes.map(viewOf));
-      assert.ok(known.every(({ peers }) => !peers.some((peer) => peer.id === self.id)), "the dead id is forgotten");
+      assert.ok(
+        known.every(({ peers }) => !peers.some((peer) => peer.id === self.id)),
+        "the dead id is forgotten",
+      );
       assert.equal((await viewOf(nodeOf(node.name))).self.role, "replica");
       await eventually("the data is there", 10_000, () => readAll(200, "formed"));
     }
@@ -246,21 +283,21 @@ describe("the Redis keeper with six real nodes", function () {
   it("hands a master's slots over before it stops, without a lost write", async () => {
     const views = await Promise.all(servers.nodes.map(async (node) => ({ node, self: (await viewOf(node)).self })));
     const { node } = views.find((view) => view.self.role === "master")!;
-    let stopping = true;
+    let stopped = false;
     const written: string[] = [];
     const writer = (async () => {
-      for (let i = 0; stopping; i++) {
+      for (let i = 0; !stopped; i++) {
         const key = `handover:${i}`;
-        if ((await app.set(key, "kept").catch(() => undefined)) === "OK") written.push(key);
+        const answer = await app.set(key, "kept").catch(() => sleep(20));
+        if (answer === "OK") written.push(key);
       }
     })();
-    const { output } = await servers.script(node, "stop.sh");
-    assert.match(output, /the replica has taken over/);
-    stopping = false;
+    const { output } = await servers.script(node, "stop.sh").finally(() => (stopped = true));
     await writer;
+    assert.match(output, /the replica has taken over/, servers.log(node));
     assert.equal((await viewOf(node)).self.role, "replica");
     assert.ok(written.length > 0);
-    for (const key of written) assert.equal(await app.get(key), "kept");
+    for (const key of written) await eventually(`${key} is there`, 5000, async () => (await app.get(key)) === "kept");
   });
 
   it("reports a lost shard and leaves it alone", async () => {
@@ -273,12 +310,61 @@ describe("the Redis keeper with six real nodes", function () {
     }
     await keeper.stop();
     keeper.start(statusPort);
-    await eventually("it is reported", 30_000, async () => (await keeper.status()).problems.some(({ kind }) => kind === "shard-lost"));
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await eventually("it is reported", 30_000, async () =>
+      (await keeper.status()).problems.some(({ kind }) => kind === "shard-lost"),
+    );
+    await sleep(3000);
     for (const { node } of [master, replica]) {
       const { self } = await viewOf(node);
       assert.deepEqual([self.role, self.slots], ["master", []]);
     }
+    const lost = keeper.log.findLast((line) => line["kind"] === "shard-lost")!;
+    assert.equal(lost["subject"], master.self.id);
+  });
+
+  it("gives the slots of a lost shard out anew once a person has given it up", async () => {
+    const { subject } = (await keeper.status()).problems.find(({ kind }) => kind === "shard-lost")!;
+    for (const node of servers.nodes) await servers.ask(node, "keeper", "CLUSTER", "FORGET", subject!).catch(() => {});
+    await eventually("the cluster is whole again", 40_000, complete, 200);
+    await eventually("it is writable", 10_000, async () => (await write(50, "after"), true));
+  });
+
+  it("takes renewed certificates and passwords while it runs, the former password included", async () => {
+    const [node] = servers.nodes;
+    const fingerprint = () =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connect(
+          { host: node!.address, port: servers.port, ...servers.tls, servername: "localhost" },
+          () => {
+            resolve(socket.getPeerCertificate().fingerprint256);
+            socket.destroy();
+          },
+        );
+        socket.on("error", reject);
+      });
+    const before = await fingerprint();
+    await servers.renewCertificate();
+    servers.setPassword("iam", "another-password-of-the-application");
+    servers.setPassword("node", "another-password-of-the-nodes");
+    await eventually("a new certificate", 30_000, async () => (await fingerprint()) !== before);
+    for (const password of [PASSWORDS.iam, "another-password-of-the-application"]) {
+      const client = servers.client(node!, "iam", password);
+      await client.connect();
+      assert.equal(await client.ping(), "PONG");
+      client.disconnect();
+    }
+    // Its own scripts have the new password, and replication goes on with it.
+    for (const each of servers.nodes) {
+      await eventually(
+        `${each.name} is ready`,
+        30_000,
+        async () => (await servers.script(each, "ready.sh")).code === 0,
+        500,
+      );
+      assert.equal((await servers.script(each, "alive.sh")).code, 0);
+    }
+    for (const file of ["users.acl", "redis.conf"])
+      assert.equal(statSync(join(node!.folder, "run", file)).mode & 0o777, 0o600);
   });
 
   it("ends when told to", async () => {

@@ -17,10 +17,18 @@ const context: RegionContext = {
   storageClass: undefined,
   multiNode: true,
   protect: true,
-  images: { registry: "registry.example.com", tag: "1.2.3", overrides: {}, pullPolicy: "IfNotPresent", pullSecrets: ["pull"] },
+  images: {
+    registry: "registry.example.com",
+    tag: "1.2.3",
+    overrides: {},
+    pullPolicy: "IfNotPresent",
+    pullSecrets: ["pull"],
+  },
 };
 
-function run(changes: { context?: Partial<RegionContext>; settings?: object; preview?: boolean } = {}): Promise<Collected> {
+function run(
+  changes: { context?: Partial<RegionContext>; settings?: object; preview?: boolean } = {},
+): Promise<Collected> {
   const program = async () => {
     const provider = new k8s.Provider("beijing", { context: "none" });
     const redis = new RedisCluster(
@@ -58,7 +66,9 @@ const podOf = (resource: RegisteredResource) => (resource.inputs["spec"] as { te
 describe("RedisCluster", () => {
   let all: Collected;
   const find = (type: string, name: string, from = all) => {
-    const found = from.resources.filter((r) => r.type.endsWith(`:${type}`) && (r.inputs["metadata"] as { name?: string } | undefined)?.name === name);
+    const found = from.resources.filter(
+      (r) => r.type.endsWith(`:${type}`) && (r.inputs["metadata"] as { name?: string } | undefined)?.name === name,
+    );
     assert.equal(found.length, 1, `${type} ${name}`);
     return found[0]!;
   };
@@ -87,7 +97,10 @@ describe("RedisCluster", () => {
   });
 
   it("takes sizes, storage class and cluster domain from its arguments", async () => {
-    const other = await run({ context: { storageClass: "fast", clusterDomain: "cluster.beijing" }, settings: { masters: 4, replicasPerMaster: 2, storage: "20Gi" } });
+    const other = await run({
+      context: { storageClass: "fast", clusterDomain: "cluster.beijing" },
+      settings: { masters: 4, replicasPerMaster: 2, storage: "20Gi" },
+    });
     const set = find("StatefulSet", "redis-beijing", other);
     const spec = set.inputs["spec"] as { replicas: number; volumeClaimTemplates: { spec: Record<string, unknown> }[] };
     assert.equal(spec.replicas, 12);
@@ -98,14 +111,22 @@ describe("RedisCluster", () => {
   });
 
   it("keeps what holds data, as the context says", async () => {
-    const kept = (from: Collected) => from.resources.filter((r) => r.protect && r.retainOnDelete).map((r) => r.type.split(":").at(-1)).sort();
+    const kept = (from: Collected) =>
+      from.resources
+        .filter((r) => r.protect && r.retainOnDelete)
+        .map((r) => r.type.split(":").at(-1))
+        .sort();
     assert.deepEqual(kept(all), ["Secret", "StatefulSet"]);
     assert.deepEqual(kept(await run({ context: { protect: false } })), []);
   });
 
   it("has passwords in its Secret alone, marked secret", () => {
     const secret = find("Secret", "redis-users");
-    assert.deepEqual(secret.inputs["stringData"], { iam: PASSWORD, keeper: "made-for-beijing-redis-keeper", node: "made-for-beijing-redis-node" });
+    assert.deepEqual(secret.inputs["stringData"], {
+      iam: PASSWORD,
+      keeper: "made-for-beijing-redis-keeper",
+      node: "made-for-beijing-redis-node",
+    });
     assert.ok(secret.secretPaths.some(([first]) => first === "stringData"));
     for (const resource of all.resources) {
       if (resource === secret) continue;
@@ -125,7 +146,10 @@ describe("RedisCluster", () => {
     const { ingress } = find("NetworkPolicy", "redis").inputs["spec"] as {
       ingress: { from: { podSelector: { matchLabels: Record<string, string> } }[]; ports: { port: number }[] }[];
     };
-    const rules = ingress.map(({ from, ports }) => [from.map((f) => f.podSelector.matchLabels["app.kubernetes.io/name"]), ports.map((p) => p.port)]);
+    const rules = ingress.map(({ from, ports }) => [
+      from.map((f) => f.podSelector.matchLabels["app.kubernetes.io/name"]),
+      ports.map((p) => p.port),
+    ]);
     assert.deepEqual(rules, [
       [["iam-api", "redis-keeper", "monitoring"], [6379]],
       [["redis"], [6379, 16379]],
@@ -143,27 +167,41 @@ describe("RedisCluster", () => {
     assert.equal(keeper.spec["automountServiceAccountToken"], true);
     for (const { spec } of [redis, keeper]) {
       assert.equal((spec["securityContext"] as Record<string, unknown>)["runAsNonRoot"], true);
-      assert.equal((spec["topologySpreadConstraints"] as { whenUnsatisfiable: string }[])[0]!.whenUnsatisfiable, "DoNotSchedule");
+      assert.equal(
+        (spec["topologySpreadConstraints"] as { whenUnsatisfiable: string }[])[0]!.whenUnsatisfiable,
+        "DoNotSchedule",
+      );
       for (const container of spec.containers) {
-        assert.deepEqual(container["securityContext"], { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } });
+        assert.deepEqual(container["securityContext"], {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ["ALL"] },
+        });
         for (const probe of ["readinessProbe", "livenessProbe"]) assert.ok(container[probe], probe);
       }
-      const mounted = spec.containers.flatMap((container) => container.volumeMounts.map((mount) => mount.name)).filter((name) => name !== "data");
+      const mounted = spec.containers
+        .flatMap((container) => container.volumeMounts.map((mount) => mount.name))
+        .filter((name) => name !== "data");
       assert.deepEqual([...new Set(mounted)].sort(), spec.volumes.map((volume) => volume.name).sort());
     }
   });
 
   it("restarts nodes for a changed configuration and not for a changed password", async () => {
-    const sum = (from: Collected) => podOf(find("StatefulSet", "redis-beijing", from)).metadata.annotations["iam-ha/config-sha256"];
+    const sum = (from: Collected) =>
+      podOf(find("StatefulSet", "redis-beijing", from)).metadata.annotations["iam-ha/config-sha256"];
     assert.match(sum(all)!, /^[0-9a-f]{64}$/);
     assert.notEqual(sum(await run({ settings: { maxClients: 77 } })), sum(all));
     assert.equal(sum(await run()), sum(all));
   });
 
   it("gives the keeper a file that it accepts, and the right to list pods only where there are several machines", async () => {
-    const file = (from: Collected) => (find("ConfigMap", "redis-keeper", from).inputs["data"] as Record<string, string>)["keeper.json"]!;
+    const file = (from: Collected) =>
+      (find("ConfigMap", "redis-keeper", from).inputs["data"] as Record<string, string>)["keeper.json"]!;
     const config = redisKeeperConfig.parse(JSON.parse(file(all)));
-    assert.deepEqual(config.nodes.map((node) => node.host), all.outputs["nodeHosts"]);
+    assert.deepEqual(
+      config.nodes.map((node) => node.host),
+      all.outputs["nodeHosts"],
+    );
     assert.deepEqual(config.placement, {
       source: "kubernetes",
       namespace: "iam",
@@ -174,7 +212,10 @@ describe("RedisCluster", () => {
 
     const single = await run({ context: { multiNode: false } });
     assert.deepEqual(redisKeeperConfig.parse(JSON.parse(file(single))).placement, { source: "none" });
-    assert.deepEqual(single.resources.filter((r) => r.type.includes("rbac")), []);
+    assert.deepEqual(
+      single.resources.filter((r) => r.type.includes("rbac")),
+      [],
+    );
     assert.equal(podOf(find("Deployment", "redis-keeper", single)).spec["automountServiceAccountToken"], false);
   });
 
@@ -193,7 +234,10 @@ describe("RedisCluster", () => {
   it("refuses a region whose name makes names too long, with the path", async () => {
     await assert.rejects(run({ context: { region: "r".repeat(50) } }), (error) => {
       assert.ok(pulumi.InputPropertiesError.isInstance(error));
-      assert.deepEqual(error.errors?.map(({ propertyPath }) => propertyPath), ["context.region"]);
+      assert.deepEqual(
+        error.errors?.map(({ propertyPath }) => propertyPath),
+        ["context.region"],
+      );
       return true;
     });
   });

@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { SLOTS, slotCount, type NodeAddress, type NodeView, type Peer, type SlotRange } from "../../sidecar/core/redis-nodes.ts";
+import {
+  SLOTS,
+  slotCount,
+  type NodeAddress,
+  type NodeView,
+  type Peer,
+  type SlotRange,
+} from "../../sidecar/core/redis-nodes.ts";
 import { shares } from "../../sidecar/core/redis-placement.ts";
 import type { Action } from "../../sidecar/core/redis-topology.ts";
 import type { NodeObservation } from "../../sidecar/core/redis-world.ts";
@@ -130,7 +137,8 @@ export class RedisModel {
         if (a === b || !a.table.get(b.id)?.connected) continue;
         for (const range of [...b.slots]) {
           // The tables of third ones follow the newer owner too.
-          for (const [id, entry] of a.table) if (id !== b.id && entry.epoch < b.epoch) entry.slots = entry.slots.filter((s) => !sameRange(s, range));
+          for (const [id, entry] of a.table)
+            if (id !== b.id && entry.epoch < b.epoch) entry.slots = entry.slots.filter((s) => !sameRange(s, range));
           if (!a.slots.some((s) => sameRange(s, range)) || a.epoch >= b.epoch) continue;
           a.slots = a.slots.filter((s) => !sameRange(s, range));
           if (a.slots.length > 0) continue;
@@ -235,7 +243,8 @@ export class RedisModel {
     if (!node.up) return;
     const before = this.#safeShares();
     this.#carryOut(node, action);
-    for (const share of before) assert.ok(this.#safeShares().has(share), `the last copy of ${share} is gone by ${JSON.stringify(action)}`);
+    for (const share of before)
+      assert.ok(this.#safeShares().has(share), `the last copy of ${share} is gone by ${JSON.stringify(action)}`);
   }
 
   #carryOut(node: ModelNode, action: Action): void {
@@ -243,9 +252,20 @@ export class RedisModel {
       case "meet": {
         const other = this.nodes.find((n) => n.up && n.address.ip === action.address.ip);
         if (!other || other === node) return;
-        for (const [a, b] of [[node, other], [other, node]] as const) {
+        for (const [a, b] of [
+          [node, other],
+          [other, node],
+        ] as const) {
           const known = a.table.get(b.id);
-          const fresh: Entry = { address: b.address, hostname: b.name, masterId: b.masterId, slots: [...b.slots], epoch: b.epoch, failed: false, connected: true };
+          const fresh: Entry = {
+            address: b.address,
+            hostname: b.name,
+            masterId: b.masterId,
+            slots: [...b.slots],
+            epoch: b.epoch,
+            failed: false,
+            connected: true,
+          };
           a.table.set(b.id, { ...(known ?? fresh), address: b.address });
         }
         return;
@@ -259,7 +279,11 @@ export class RedisModel {
         const taken = [...node.table.values()].some((entry) => entry.slots.some((s) => sameRange(s, action.slots)));
         if (node.masterId || taken || node.slots.some((s) => sameRange(s, action.slots))) return;
         // Whoever has them, or remembers anyone who had: even the dead keep theirs until a person has given them up.
-        const trace = this.nodes.find((n) => n.copies.has(key(action.slots)) || [...n.table.values()].some((e) => e.slots.some((s) => sameRange(s, action.slots))));
+        const trace = this.nodes.find(
+          (n) =>
+            n.copies.has(key(action.slots)) ||
+            [...n.table.values()].some((e) => e.slots.some((s) => sameRange(s, action.slots))),
+        );
         assert.ok(!trace, `slots from ${key(action.slots)} are given out twice: ${trace?.name} has or remembers them`);
         this.given.add(key(action.slots));
         node.slots = [...node.slots, action.slots];
@@ -283,7 +307,10 @@ export class RedisModel {
       }
       case "takeover": {
         const entry = node.table.get(node.masterId ?? "");
-        assert.ok(!this.nodes.some(({ id }) => id === node.masterId), "a master that may return is deposed without a vote");
+        assert.ok(
+          !this.nodes.some(({ id }) => id === node.masterId),
+          "a master that may return is deposed without a vote",
+        );
         if (entry) this.#promote(node, entry);
         return;
       }
@@ -308,7 +335,8 @@ export class RedisModel {
     const total = owners.reduce((sum, node) => sum + slotCount(node.slots), 0);
     if (total !== SLOTS || owners.length !== this.masters) flaws.push(`${owners.length} masters with ${total} slots`);
     for (const range of shares(this.masters)) {
-      if (owners.filter((node) => node.slots.some((s) => sameRange(s, range))).length !== 1) flaws.push(`slots from ${key(range)}: not one owner`);
+      if (owners.filter((node) => node.slots.some((s) => sameRange(s, range))).length !== 1)
+        flaws.push(`slots from ${key(range)}: not one owner`);
     }
     const perMaster = owners.map((node) => this.nodes.filter((other) => other.masterId === node.id).length);
     if (Math.max(...perMaster) - Math.min(...perMaster) > 1) flaws.push(`replicas: ${perMaster.join(" ")}`);

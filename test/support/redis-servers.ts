@@ -153,12 +153,12 @@ export class RedisServers {
   }
 
   /** A connection to one node. */
-  client(node: TestNode, user: RedisUser): Redis {
+  client(node: TestNode, user: RedisUser, password = PASSWORDS[user]): Redis {
     const client = new Redis({
       host: node.address,
       port: this.port,
       username: user,
-      password: PASSWORDS[user],
+      password,
       tls: { ...this.tls, servername: "localhost" },
       lazyConnect: true,
       connectTimeout: 1000,

@@ -37,6 +37,8 @@ render_config() {
 		printf 'aclfile %s/users.acl\n' "$RUN_DIR"
 		printf 'masteruser node\nmasterauth %s\n' "$(cat "$SECRETS_DIR/node")"
 		printf 'cluster-announce-ip %s\n' "$POD_IP"
+		# By which its master names it, for the hand-over before a stop.
+		printf 'replica-announce-ip %s\n' "$POD_IP"
 		printf 'cluster-announce-hostname %s\n' "$ANNOUNCED_HOST"
 	} >"$RUN_DIR/redis.conf.new"
 	mv "$RUN_DIR/redis.conf.new" "$RUN_DIR/redis.conf"
@@ -49,12 +51,17 @@ keep_credentials() {
 	cp "$TLS_DIR/tls.crt" "$TLS_DIR/tls.key" "$TLS_DIR/ca.crt" "$RUN_DIR/own/"
 }
 
-# redis-cli as the user "node", to this node unless -h says otherwise, for CLI_TIMEOUT seconds at most.
-cli() {
-	REDISCLI_AUTH=$(cat "$RUN_DIR/own/password") timeout "${CLI_TIMEOUT:-3}" redis-cli --user node --no-auth-warning \
+# cli_as USER PASSWORD-FILE ...: redis-cli to this node unless -h says otherwise, for CLI_TIMEOUT seconds at most.
+cli_as() {
+	user=$1
+	file=$2
+	shift 2
+	REDISCLI_AUTH=$(cat "$file") timeout "${CLI_TIMEOUT:-3}" redis-cli --user "$user" --no-auth-warning \
 		--tls --cert "$RUN_DIR/own/tls.crt" --key "$RUN_DIR/own/tls.key" --cacert "$RUN_DIR/own/ca.crt" \
 		-h "${REDIS_HOST:-localhost}" -p "$REDIS_PORT" "$@"
 }
+# As the user "node", with the password that the running server knows.
+cli() { cli_as node "$RUN_DIR/own/password" "$@"; }
 
 # Changes when a mounted Secret does.
 fingerprint() { cat "$TLS_DIR/tls.crt" "$TLS_DIR/tls.key" "$TLS_DIR/ca.crt" "$SECRETS_DIR"/* | sha256sum; }

@@ -5,8 +5,13 @@ set -u
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# Into the log of the container: nobody sees the output of a hook.
-tell() { say "hand-over: $*" >/proc/1/fd/1 2>/dev/null || say "hand-over: $*"; }
+# Into the log of the container, as nobody sees the output of a hook; the same words once.
+told=
+tell() {
+	[ "$*" != "$told" ] || return 0
+	told=$*
+	if [ -w /proc/1/fd/1 ]; then say "hand-over: $*" >/proc/1/fd/1; else say "hand-over: $*"; fi
+}
 
 end=$(($(date +%s) + ${HANDOVER_SECONDS:-10}))
 asked=0
@@ -32,9 +37,9 @@ while [ "$(date +%s)" -lt "$end" ]; do
 		exit 0
 	fi
 	if [ "$asked" = 0 ]; then
-		tell "asking ${address% *} to take over"
 		reply=$(cli -h "${address% *}" -p "${address#* }" cluster failover 2>&1)
-		if [ "$reply" = "OK" ]; then asked=1; else tell "$reply"; fi
+		tell "asked ${address% *} to take over: $reply"
+		[ "$reply" != "OK" ] || asked=1
 	fi
 	sleep 0.2
 done

@@ -9,7 +9,12 @@ const problems = (input: object) => {
   return result.success ? [] : result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
 };
 const directives = (conf: string) =>
-  new Map(conf.split("\n").filter((line) => line !== "" && !line.startsWith("#")).map((line) => [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)]));
+  new Map(
+    conf
+      .split("\n")
+      .filter((line) => line !== "" && !line.startsWith("#"))
+      .map((line) => [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)]),
+  );
 
 describe("settings of Redis", () => {
   it("are the seed's by default", () => {
@@ -22,20 +27,36 @@ describe("settings of Redis", () => {
     assert.match(problems({ masters: 2 })[0]!, /^masters: /);
     assert.match(problems({ nodeTimeoutMs: 5000 })[0]!, /nodeTimeoutMs/);
     assert.match(problems({ evictionPolicy: "allkeys-random" })[0]!, /^evictionPolicy: /);
-    assert.match(problems({ storage: "2Gi" })[0]!, /^storage: must be at least three times maxmemory \(1073741824 bytes/);
-    assert.match(problems({ minReplicasToWrite: 2 })[0]!, /^minReplicasToWrite: must not be over replicasPerMaster \(1\)/);
-    assert.match(problems({ terminationGraceSeconds: 12 })[0]!, /^terminationGraceSeconds: must be at least handoverTimeoutSeconds \+ 5 \(15\)/);
-    assert.match(problems({ resources: { cpu: "10m", cpuLimit: "1", memory: "32Mi" } })[0]!, /^resources\.memory: must be at least 64Mi/);
+    assert.match(
+      problems({ storage: "2Gi" })[0]!,
+      /^storage: must be at least three times maxmemory \(1073741824 bytes/,
+    );
+    assert.match(
+      problems({ minReplicasToWrite: 2 })[0]!,
+      /^minReplicasToWrite: must not be over replicasPerMaster \(1\)/,
+    );
+    assert.match(
+      problems({ terminationGraceSeconds: 12 })[0]!,
+      /^terminationGraceSeconds: must be at least handoverTimeoutSeconds \+ 5 \(15\)/,
+    );
+    assert.match(
+      problems({ resources: { cpu: "10m", cpuLimit: "1", memory: "32Mi" } })[0]!,
+      /^resources\.memory: must be at least 64Mi/,
+    );
   });
 
   it("leave room in the container's memory, whatever its size", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 64, max: 65_536 }), fc.integer({ min: 10, max: 80 }), (mebibytes, maxMemoryPercent) => {
-        const resources = { cpu: "1", cpuLimit: "1", memory: `${mebibytes}Mi` };
-        const max = maxMemoryBytes({ resources, maxMemoryPercent });
-        assert.ok(Number.isInteger(max) && max > 0);
-        assert.ok(max + backlogBytes({ resources }) < quantityBytes(resources.memory));
-      }),
+      fc.property(
+        fc.integer({ min: 64, max: 65_536 }),
+        fc.integer({ min: 10, max: 80 }),
+        (mebibytes, maxMemoryPercent) => {
+          const resources = { cpu: "1", cpuLimit: "1", memory: `${mebibytes}Mi` };
+          const max = maxMemoryBytes({ resources, maxMemoryPercent });
+          assert.ok(Number.isInteger(max) && max > 0);
+          assert.ok(max + backlogBytes({ resources }) < quantityBytes(resources.memory));
+        },
+      ),
     );
   });
 });
@@ -64,18 +85,36 @@ describe("configuration of Redis", () => {
   it("follows its settings", () => {
     const conf = directives(
       redisConf(
-        redisSettings.parse({ nodeTimeoutMillis: 7000, appendFsync: "always", clientCertificates: "required", requireFullCoverage: true, minReplicasToWrite: 1, maxClients: 99 }),
+        redisSettings.parse({
+          nodeTimeoutMillis: 7000,
+          appendFsync: "always",
+          clientCertificates: "required",
+          requireFullCoverage: true,
+          minReplicasToWrite: 1,
+          maxClients: 99,
+        }),
         7000,
       ),
     );
     assert.deepEqual(
-      ["tls-port", "cluster-node-timeout", "appendfsync", "tls-auth-clients", "cluster-require-full-coverage", "min-replicas-to-write", "maxclients"].map((name) => conf.get(name)),
+      [
+        "tls-port",
+        "cluster-node-timeout",
+        "appendfsync",
+        "tls-auth-clients",
+        "cluster-require-full-coverage",
+        "min-replicas-to-write",
+        "maxclients",
+      ].map((name) => conf.get(name)),
       ["7000", "7000", "always", "yes", "yes", "1", "99"],
     );
   });
 
   it("holds no password", () => {
-    assert.doesNotMatch(redisConf(redisSettings.parse({}), 6379) + usersAcl(), /requirepass|masterauth|[>#][0-9a-zA-Z]{16}/);
+    assert.doesNotMatch(
+      redisConf(redisSettings.parse({}), 6379) + usersAcl(),
+      /requirepass|masterauth|[>#][0-9a-zA-Z]{16}/,
+    );
   });
 
   it("keeps administration from the application and keys from everyone else", () => {

@@ -130,7 +130,8 @@ describe("the plan of the Redis keeper", () => {
     const model = new RedisModel(MASTERS, NODES, 3);
     const desired: Desired = { masters: MASTERS, spread: true };
     run(model, desired);
-    for (const settled of [false, true]) assert.deepEqual(plan(desired, { nodes: model.observe(), settled }), { actions: [], problems: [] });
+    for (const settled of [false, true])
+      assert.deepEqual(plan(desired, { nodes: model.observe(), settled }), { actions: [], problems: [] });
   });
 
   it("gives out no slot while one expected node is not seen", () => {
@@ -138,7 +139,10 @@ describe("the plan of the Redis keeper", () => {
       fc.property(node, (hidden) => {
         const model = new RedisModel(MASTERS, NODES, 1);
         for (let round = 0; round < 10; round++) {
-          const { actions } = plan({ masters: MASTERS, spread: false }, { nodes: model.observe(new Set([hidden])), settled: true });
+          const { actions } = plan(
+            { masters: MASTERS, spread: false },
+            { nodes: model.observe(new Set([hidden])), settled: true },
+          );
           for (const action of actions) model.apply(action);
           model.settle();
         }
@@ -153,11 +157,18 @@ describe("the plan of the Redis keeper", () => {
     const second = b.observe().map((one) => ({
       ...one,
       name: `other-${one.name}`,
-      view: { ...one.view!, self: { ...one.view!.self, id: `x${one.view!.self.id}` }, peers: one.view!.peers.map((peer) => ({ ...peer, id: `x${peer.id}` })) },
+      view: {
+        ...one.view!,
+        self: { ...one.view!.self, id: `x${one.view!.self.id}` },
+        peers: one.view!.peers.map((peer) => ({ ...peer, id: `x${peer.id}` })),
+      },
     }));
     const result = plan({ masters: 2, spread: false }, { nodes: [...a.observe(), ...second], settled: true });
     assert.deepEqual(result.actions, []);
-    assert.deepEqual(result.problems.map(({ kind }) => kind), ["separate-clusters"]);
+    assert.deepEqual(
+      result.problems.map(({ kind }) => kind),
+      ["separate-clusters"],
+    );
   });
 
   it("takes a copied volume for what it is", () => {
@@ -188,7 +199,10 @@ describe("the plan of the Redis keeper", () => {
     assert.ok(!kinds().includes("takeover"), "they may come back");
     masters.slice(0, 2).forEach((i) => model.restart(i, { wipe: true }));
     model.settle();
-    assert.deepEqual(kinds().filter((kind) => kind === "takeover"), ["takeover"]);
+    assert.deepEqual(
+      kinds().filter((kind) => kind === "takeover"),
+      ["takeover"],
+    );
     run(model, desired);
     assert.deepEqual(model.flaws(false), []);
   });
