@@ -11,6 +11,7 @@ import {
   haproxyCfg,
   hbaConf,
   pgbouncerIni,
+  POOLER_LOOPBACK,
   POOLER_PATHS,
   POOLER_PORTS,
   STATS_USER,
@@ -141,7 +142,7 @@ export class ConnectionPooler extends pulumi.ComponentResource {
               serviceAccountName: account.metadata.name,
               terminationGracePeriodSeconds: LEAVE_SECONDS + settings.drainSeconds + 5,
               // PgBouncer checks the name in the database's certificate, and must come out at HAProxy.
-              hostAliases: [{ ip: "127.0.0.1", hostnames: [SERVICES.postgresPrimary, SERVICES.postgresReplicas] }],
+              hostAliases: [{ ip: POOLER_LOOPBACK, hostnames: [SERVICES.postgresPrimary, SERVICES.postgresReplicas] }],
               // A sidecar: it is there before PgBouncer, and still there while PgBouncer drains.
               initContainers: [haproxyContainer(context, settings)],
               containers: [pgbouncerContainer(context, settings)],

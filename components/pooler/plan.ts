@@ -8,6 +8,10 @@ export const ENTRY_DATABASES = { write: "iam", read: "iam_ro" } as const;
  *  PgBouncer. */
 export const POOLER_PORTS = { pooler: PORTS.pooler, write: 5432, read: 5433, metrics: 8404 } as const;
 
+/** Where HAProxy listens for PgBouncer. Not 127.0.0.1: PgBouncer's resolver (c-ares) takes all names that share an address
+ *  in /etc/hosts for one host, and so would find ::1, as `localhost` has it, under the database's names too. */
+export const POOLER_LOOPBACK = "127.0.0.2";
+
 /** The user that may look at the pools (SHOW POOLS, SHOW STATS, ...) and do nothing else. */
 export const STATS_USER = "pooler_stats";
 
@@ -193,13 +197,13 @@ frontend health
   http-request return status 404 content-type text/plain string "not found"
 
 frontend write
-  bind 127.0.0.1:${ports.write}
+  bind ${POOLER_LOOPBACK}:${ports.write}
   timeout client-fin ${write.destroyTimeoutMillis}ms
   default_backend primary
 
 # Reads go to whoever leads the region (the primary, or the leader of a standby region) only while no replica is fit.
 frontend read
-  bind 127.0.0.1:${ports.read}
+  bind ${POOLER_LOOPBACK}:${ports.read}
   timeout client-fin ${read.destroyTimeoutMillis}ms
   use_backend replicas if { nbsrv(replicas) gt 0 }
   default_backend leader

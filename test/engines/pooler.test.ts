@@ -10,6 +10,7 @@ import {
   haproxyCfg,
   hbaConf,
   pgbouncerIni,
+  POOLER_LOOPBACK,
   POOLER_PATHS,
   STATS_USER,
   userlist,
@@ -106,7 +107,9 @@ describe("the pooler with real PgBouncer, HAProxy and PostgreSQL", function () {
     await write_("config/alive", PGBOUNCER_ALIVE);
     await write_("users/userlist.txt", userlist({ iam_app: PASSWORD, [STATS_USER]: STATS_PASSWORD }));
     await write_("haproxy/haproxy.cfg", haproxyCfg(plan));
-    await write_("hosts", "127.0.0.1 localhost postgresql postgresql-replicas\n");
+    // As the kubelet writes it, hostAliases last.
+    const kubelet = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"];
+    await write_("hosts", [...kubelet, `${POOLER_LOOPBACK}\tpostgresql\tpostgresql-replicas`, ""].join("\n"));
     await write_("resolv.conf", `nameserver ${DNS}\n`);
     for (const part of ["run", "haproxy-run", "tls", "tls/tls.key", "tls/tls.crt"])
       await chown(join(dir, part), IMAGE_UID, IMAGE_UID);

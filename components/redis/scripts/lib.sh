@@ -47,8 +47,9 @@ render_config() {
 # What the running server knows by now, for our own connections to it: the mounted files may already be newer.
 keep_credentials() {
 	mkdir -p "$RUN_DIR/own"
-	cp "$SECRETS_DIR/node" "$RUN_DIR/own/password"
-	cp "$TLS_DIR/tls.crt" "$TLS_DIR/tls.key" "$TLS_DIR/ca.crt" "$RUN_DIR/own/"
+	# -f: what is there already is as little writable as the mounted files.
+	cp -f "$SECRETS_DIR/node" "$RUN_DIR/own/password"
+	cp -f "$TLS_DIR/tls.crt" "$TLS_DIR/tls.key" "$TLS_DIR/ca.crt" "$RUN_DIR/own/"
 }
 
 # cli_as USER PASSWORD-FILE ...: redis-cli to this node unless -h says otherwise, for CLI_TIMEOUT seconds at most.

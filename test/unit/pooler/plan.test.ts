@@ -132,6 +132,6 @@ describe("haproxy.cfg", () => {
     assert.match(text, /default-server .* on-marked-down shutdown-sessions/);
     assert.match(text, /default-server .* check-ssl verify required/);
     const binds = [...text.matchAll(/^ {2}bind (\S+)/gm)].map((match) => match[1]);
-    assert.deepEqual(binds.sort(), ["127.0.0.1:5432", "127.0.0.1:5433", ":8404"]);
+    assert.deepEqual(binds.sort(), ["127.0.0.2:5432", "127.0.0.2:5433", ":8404"]);
   });
 });
