@@ -11,6 +11,8 @@ import type { Placement } from "./placement.ts";
 const PLACEMENT_MILLIS = 10_000;
 /** Pause after a look that led to actions, in milliseconds: what they started mostly ends within this. */
 const BUSY_MILLIS = 300;
+/** An action that is tried again and again is logged once in so long, in milliseconds. */
+const REPEAT_MILLIS = 60_000;
 
 export interface KeeperStatus {
   readonly region: string;
@@ -39,6 +41,8 @@ export class Keeper {
   readonly #counts: Record<string, number> = {};
   #machines: ReadonlyMap<string, string> = new Map();
   #machinesAt = -Infinity;
+  readonly #logged = new Map<string, number>();
+  #lastActions = "";
   #fingerprint = "";
   #changedAt = 0;
   #status: KeeperStatus;
@@ -83,7 +87,7 @@ export class Keeper {
   }
 
   /** One look and what follows from it.
-   *  @returns whether anything was done */
+   *  @returns whether anything new was done, and another look soon is worth it */
   async once(signal: AbortSignal): Promise<boolean> {
     const nodes = await this.#observe(signal);
     const now = performance.now();
@@ -100,7 +104,10 @@ export class Keeper {
       if (signal.aborted) return true;
       await this.#act(action);
     }
-    return actions.length > 0;
+    const all = JSON.stringify(actions);
+    const news = actions.length > 0 && all !== this.#lastActions;
+    this.#lastActions = all;
+    return news;
   }
 
   async #observe(signal: AbortSignal): Promise<NodeObservation[]> {
@@ -137,15 +144,25 @@ export class Keeper {
     try {
       await client.act(action);
       this.#counts[kind] = (this.#counts[kind] ?? 0) + 1;
-      this.#log.info({ event: kind, node: at, ...detail, cause }, `${kind} at ${at}: ${cause}`);
+      if (this.#isNews(action))
+        this.#log.info({ event: kind, node: at, ...detail, cause }, `${kind} at ${at}: ${cause}`);
     } catch (error) {
       // Not the end of anything: the next look shows whether it is still needed.
       const reason = error instanceof Error ? error.message : String(error);
-      this.#log.warn(
-        { event: `${kind}-refused`, node: at, ...detail, cause, reason },
-        `${kind} at ${at} failed: ${reason}`,
-      );
+      if (this.#isNews(action, "refused")) {
+        const event = `${kind}-refused`;
+        this.#log.warn({ event, node: at, ...detail, cause, reason }, `${kind} at ${at} failed: ${reason}`);
+      }
     }
+  }
+
+  #isNews(action: Action, outcome = ""): boolean {
+    const now = performance.now();
+    for (const [key, at] of this.#logged) if (now - at > REPEAT_MILLIS) this.#logged.delete(key);
+    const key = outcome + JSON.stringify(action);
+    if (this.#logged.has(key)) return false;
+    this.#logged.set(key, now);
+    return true;
   }
 
   #report(nodes: readonly NodeObservation[], problems: Plan["problems"]): void {

@@ -1,0 +1,89 @@
+import type { Action, Problem } from "./redis-topology.ts";
+import { knows, type Live, type World } from "./redis-world.ts";
+
+/** Ids that never return and own nothing are forgotten by everyone at once: those left out would spread them again. */
+export function forgets(world: World): Action[] {
+  return world.absent
+    .filter(({ fate, ownsSlots }) => fate !== "away" && !ownsSlots)
+    .flatMap(({ id, fate, hostname, told }) =>
+      told
+        // A node never forgets its master: it is first given another one.
+        .filter(({ by }) => by.view.self.masterId !== id)
+        .map(({ by }): Action => ({
+          kind: "forget",
+          at: by.name,
+          id,
+          cause: fate === "replaced" ? `${hostname} has another id now` : "none of the expected nodes has this id",
+        })),
+    );
+}
+
+/** Everyone is introduced to everyone whom it does not know, or knows by an address that is no longer true. */
+export function introductions({ live }: World): Action[] {
+  const result: Action[] = [];
+  for (const [i, a] of live.entries()) {
+    for (const b of live.slice(i + 1)) {
+      if (knows(a, b) && knows(b, a)) continue;
+      const [from, to] = a.view.peers.length >= b.view.peers.length ? [a, b] : [b, a];
+      const { address } = to.view.self;
+      if (address.ip === "") continue;
+      result.push({ kind: "meet", at: from.name, address, cause: `${from.name} and ${to.name} are not in contact` });
+    }
+  }
+  return result;
+}
+
+/** Reports slots whose owner is not there.
+ *  @returns whether a replica of such an owner is there, whose election must not be disturbed */
+export function lostOwners(world: World, problems: Problem[]): boolean {
+  let pending = false;
+  for (const { id, hostname, fate, ownsSlots: owner, silent, told } of world.absent) {
+    if (!owner) continue;
+    const name = hostname || id;
+    const heirs = world.live.filter((node) => node.view.self.masterId === id).map((node) => node.name);
+    const absentHeirs = world.absent.filter(
+      (other) => other.fate === "away" && other.told.some(({ peer }) => peer.masterId === id),
+    );
+    if (heirs.length > 0) {
+      pending = true;
+      const given = told.some(({ peer }) => peer.failed) ? "its replica is to be elected" : "not yet given up";
+      problems.push({
+        kind: "failover-pending",
+        subject: name,
+        message: `master ${name} is gone, ${given}: ${heirs.join(", ")}`,
+      });
+    } else if (!silent) {
+      // Others are in contact with it: out of our sight only, or a master of another region.
+      continue;
+    } else if (fate === "away" || absentHeirs.length > 0) {
+      const names = [...(fate === "away" ? [name] : []), ...absentHeirs.map((other) => other.hostname || other.id)];
+      problems.push({
+        kind: "shard-down",
+        subject: name,
+        message: `the slots of ${name} are not served until one of these is back: ${names.join(", ")}`,
+      });
+    } else {
+      problems.push({
+        kind: "shard-lost",
+        subject: id,
+        message: `master ${name} and all its replicas are gone for good, and the data of its slots with them; nothing is done about it without a person (docs/redis.md)`,
+      });
+    }
+  }
+  return pending;
+}
+
+/** A replica is elected by the majority of the masters. Where so many of them have lost their volumes that none can ever
+ *  come together again, the replica of such a one takes over without a vote. That is safe, as its master cannot be alive
+ *  somewhere unseen: its name answers under another id, and Kubernetes runs one pod of a name at a time. One at once: each
+ *  that has taken over may vote, and Redis then elects the next by itself. */
+export function takeovers(world: World): Action[] {
+  const owners = new Set(world.stretches.map(({ owner }) => owner));
+  const gone = world.absent.filter(({ ownsSlots, fate }) => ownsSlots && fate === "replaced");
+  if (gone.length < owners.size / 2) return [];
+  const heirs = world.live.filter((node) => gone.some(({ id }) => id === node.view.self.masterId));
+  const best = heirs.reduce<Live | undefined>((a, b) => (a && a.view.offset >= b.view.offset ? a : b), undefined);
+  if (!best) return [];
+  const cause = `${gone.length} of ${owners.size} masters lost their volumes, so none of their replicas can be elected`;
+  return [{ kind: "takeover", at: best.name, cause }];
+}
