@@ -1,5 +1,5 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { HOST, makeCertificates, RunningEdge } from "../../test/support/edge.ts";
 import { installPackages } from "../images/apt.ts";
@@ -39,6 +39,7 @@ export async function benchNginx(): Promise<void> {
       const tls = upstream === "TLS";
       const api = await RunningEdge.start(certificates, {
         upstream: { servers: ["127.0.0.2"], port: 1, tls: false },
+        certificate: "api",
         replace: (ports) => apiStandIn(ports, tls),
       });
       running.push(api);
@@ -78,6 +79,7 @@ export async function benchNginx(): Promise<void> {
   }
 }
 
+/** @throws when more than one request in a thousand fails: an error is answered faster than a request, and no figure */
 async function measure(edge: RunningEdge, seconds: number, rate?: number): Promise<Figures> {
   const pid = await edge.pid();
   const before = cpuSeconds(pid);
@@ -88,6 +90,11 @@ async function measure(edge: RunningEdge, seconds: number, rate?: number): Promi
     seconds,
     rate,
   });
+  if (result.failed > result.requests / 1000) {
+    throw new Error(
+      `${result.failed} of ${result.requests} requests failed, so nothing is measured:\n${await edge.errorLog()}`,
+    );
+  }
   return { ...result, cpuMicros: ((cpuSeconds(pid) - before) * 1e6) / result.requests };
 }
 
@@ -141,7 +148,8 @@ function tell(contenders: readonly Contender[]): void {
     rows,
     remarks: [
       "wrk, NGINX and the stand-ins share the machine's cores: at full load the figures tell the cost of a whole request, not NGINX's own limit.",
-      "CPU/request is NGINX's own, user and system, and hardly depends on what else the machine does.",
+      "CPU/request is NGINX's own, user and system; it depends less than the other figures on what else the machine does.",
+      `Load average of the machine at the end: ${loadavg()[0]!.toFixed(0)} (${availableParallelism()} cores).`,
     ],
   });
 }

@@ -49,7 +49,7 @@ describe("the client's address behind a load balancer", function () {
     it("is read past the trusted proxies, and the one of the limit and of the API", async () => {
       await start({ mode: "x-forwarded-for", trusted: TRUSTED });
       const flood = await Promise.all(
-        Array.from({ length: 40 }, () => ask(BALANCER, { "X-Forwarded-For": "203.0.113.7, 127.3.9.9" })),
+        Array.from({ length: 100 }, () => ask(BALANCER, { "X-Forwarded-For": "203.0.113.7, 127.3.9.9" })),
       );
       assert.ok(flood.some(({ status }) => status === 429));
       assert.equal(api.seen.at(-1)!.headers["x-forwarded-for"], "203.0.113.7");
@@ -64,7 +64,7 @@ describe("the client's address behind a load balancer", function () {
       await ask(BALANCER, { "X-Forwarded-For": "10.6.6.6, 203.0.113.9" });
       assert.equal(api.seen.at(-1)!.headers["x-forwarded-for"], "203.0.113.9");
       const flood = await Promise.all(
-        Array.from({ length: 40 }, (_, i) => ask(STRANGER, { "X-Forwarded-For": `198.51.100.${i}` })),
+        Array.from({ length: 100 }, (_, i) => ask(STRANGER, { "X-Forwarded-For": `198.51.100.${i}` })),
       );
       assert.ok(
         flood.some(({ status }) => status === 429),
@@ -103,7 +103,7 @@ describe("the client's address behind a load balancer", function () {
 
     it("is the one of the limit and of the API", async () => {
       await start({ mode: "proxy-protocol", trusted: TRUSTED });
-      const flood = await Promise.all(Array.from({ length: 40 }, () => ask(BALANCER, "203.0.113.7")));
+      const flood = await Promise.all(Array.from({ length: 100 }, () => ask(BALANCER, "203.0.113.7")));
       assert.deepEqual(new Set(flood), new Set([200, 429]));
       assert.equal(api.seen.at(-1)!.headers["x-forwarded-for"], "203.0.113.7");
       assert.equal(await ask(BALANCER, "203.0.113.8"), 200, "another client through the same balancer is not limited");
@@ -112,7 +112,7 @@ describe("the client's address behind a load balancer", function () {
 
     it("is the connection's own where a stranger sends the header", async () => {
       await start({ mode: "proxy-protocol", trusted: TRUSTED });
-      const flood = await Promise.all(Array.from({ length: 40 }, (_, i) => ask(STRANGER, `198.51.100.${i}`)));
+      const flood = await Promise.all(Array.from({ length: 100 }, (_, i) => ask(STRANGER, `198.51.100.${i}`)));
       assert.deepEqual(new Set(flood), new Set([200, 429]));
       assert.equal(api.seen.at(-1)!.headers["x-forwarded-for"], STRANGER);
     });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { edgeConfig } from "../../components/edge/plan.ts";
 import { edgeSettings } from "../../components/edge/settings.ts";
-import { HOST, makeCertificates, RunningEdge } from "../support/edge.ts";
+import { freePorts, HOST, makeCertificates, RunningEdge } from "../support/edge.ts";
 import { FakeApi } from "../support/fake-api.ts";
 import { request, type RequestOptions } from "../support/request.ts";
 
@@ -13,7 +13,7 @@ const ADDRESSES = ["127.0.0.2", "127.0.0.3", "127.0.0.4"];
 const UNLIMITED = { limits: { api: { ratePerSecond: 100_000, burst: 100_000 } }, workers: { processes: 1 } };
 
 describe("the edge and the API's pods", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let certificates: string;
   let pods: FakeApi[] = [];
   let edge: RunningEdge | undefined;
@@ -36,14 +36,13 @@ describe("the edge and the API's pods", function () {
   ): Promise<RunningEdge> {
     const tls = options.tls ?? true;
     const folder = tls ? { tls: join(certificates, options.apiCertificate ?? "api") } : {};
-    let port = 0;
+    const [port] = await freePorts(1);
     for (const address of ADDRESSES) {
-      const pod = await FakeApi.start({ address, port, ...folder });
-      port = pod.port;
+      const pod = await FakeApi.start({ address, port: port!, ...folder });
       pods.push(pod);
     }
     edge = await RunningEdge.start(certificates, {
-      upstream: { servers: ADDRESSES, port, tls },
+      upstream: { servers: ADDRESSES, port: port!, tls },
       settings: { ...UNLIMITED, ...options.settings },
       replace: options.replace ?? {},
     });
@@ -106,7 +105,7 @@ describe("the edge and the API's pods", function () {
     await until(() => statuses.length > 40);
     await pods[1]!.kill();
     const atDeath = statuses.length;
-    await until(() => statuses.length > atDeath + 200);
+    await until(() => statuses.length > atDeath + 80);
     await pods[1]!.listen(port);
     const back = pods[1]!.seen.length;
     await until(() => pods[1]!.seen.length > back + 5);
@@ -164,7 +163,7 @@ describe("the edge and the API's pods", function () {
   });
 });
 
-async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 40_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${condition.toString()}`);

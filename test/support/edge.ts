@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { chown, copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,6 +16,8 @@ export interface EdgeOptions {
   /** The stack's `edge` settings, as far as they are not the defaults. */
   readonly settings?: unknown;
   readonly upstream: { readonly servers: readonly string[]; readonly port: number; readonly tls: boolean };
+  /** Which of the certificates is the public one; default `edge`. */
+  readonly certificate?: string;
   /** Replaces files of the generated configuration, by name. */
   readonly replace?: Readonly<Record<string, string>> | ((ports: EdgePorts) => Readonly<Record<string, string>>);
 }
@@ -56,14 +58,10 @@ export class RunningEdge {
   static async start(certificates: string, options: EdgeOptions): Promise<RunningEdge> {
     const root = await imageRoot("edge");
     const dir = await mkdtemp(join(tmpdir(), "iam-ha-edge-"));
-    const ports = {
-      http: await freePort(),
-      https: await freePort(),
-      status: await freePort(),
-      health: await freePort(),
-    };
+    const [http, https, status, health] = (await freePorts(4)) as [number, number, number, number];
+    const ports = { http, https, status, health };
     for (const folder of ["conf", "tls", "client-tls", "upstreams"]) await mkdir(join(dir, folder));
-    await installCertificate(join(certificates, "edge"), join(dir, "tls"));
+    await installCertificate(join(certificates, options.certificate ?? "edge"), join(dir, "tls"));
     await installCertificate(join(certificates, "edge-client"), join(dir, "client-tls"));
     await writeFiles(join(dir, "conf"), configOf(options, ports));
     for (const stream of ["out", "err"]) {
@@ -143,7 +141,7 @@ export class RunningEdge {
   }
 
   private async untilHealthy(): Promise<void> {
-    const deadline = Date.now() + 10_000;
+    const deadline = Date.now() + 30_000;
     for (;;) {
       const ok = await fetch(`http://127.0.0.1:${this.ports.health}/health`).then(
         (r) => r.ok,
@@ -243,10 +241,22 @@ async function installCertificate(from: string, to: string): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+/** Ports that nobody listens on, on any address; below the range from which the kernel takes those of outgoing
+ *  connections, so that none is taken before it is used. */
+export async function freePorts(count: number): Promise<number[]> {
+  const held: Server[] = [];
+  try {
+    while (held.length < count) {
+      const server = createServer();
+      const port = 10_000 + Math.floor(Math.random() * 20_000);
+      const taken = await new Promise<boolean>((resolve) => {
+        server.once("error", () => resolve(true));
+        server.listen(port, "0.0.0.0", () => resolve(false));
+      });
+      if (!taken) held.push(server);
+    }
+    return held.map((server) => (server.address() as AddressInfo).port);
+  } finally {
+    await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
 }

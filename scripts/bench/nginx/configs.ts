@@ -18,7 +18,7 @@ function common(processes: number, ports: EdgePorts): { main: string; http: stri
 export function apiStandIn(ports: EdgePorts, tls: boolean): Record<string, string> {
   const { main, http } = common(1, ports);
   const body = JSON.stringify({ users: "x".repeat(1010) });
-  const certificate = `ssl_certificate ${PATHS.clientTls}/tls.crt; ssl_certificate_key ${PATHS.clientTls}/tls.key;`;
+  const certificate = `ssl_certificate ${PATHS.tls}/tls.crt; ssl_certificate_key ${PATHS.tls}/tls.key;`;
   return {
     "nginx.conf": `${main}
 events { worker_connections 4096; }
