@@ -186,7 +186,12 @@ async function spawnEdge(root: string, dir: string, options: EdgeOptions): Promi
     'mount -t proc proc "$R/proc"',
     'mount --rbind /dev "$R/dev"',
     'mount -o remount,bind,ro "$R"',
-    `exec chroot "$R" /usr/bin/setpriv --reuid ${IMAGE_UID} --regid ${IMAGE_UID} --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@"`,
+    // The first process stays root: the order to end with its parent (--kill-child) is lost where a process changes its
+    // user. It hands on the signal that the kubelet would send.
+    `chroot "$R" /usr/bin/setpriv --reuid ${IMAGE_UID} --regid ${IMAGE_UID} --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@" &`,
+    "child=$!",
+    'trap "kill -TERM $child" TERM',
+    "while kill -0 $child 2>/dev/null; do wait $child || true; done",
   ].join("\n");
   // Files and no pipes: what Node calls a pipe is a socket, and /dev/stdout cannot be opened on one.
   const [out, err] = [await open(join(dir, "out"), "a"), await open(join(dir, "err"), "a")];
