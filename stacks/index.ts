@@ -1,4 +1,5 @@
 import * as k8s from "@pulumi/kubernetes";
+import * as random from "@pulumi/random";
 import { Region } from "../components/region.ts";
 import { loadConfig } from "./load.ts";
 import { peersOf } from "./topology.ts";
@@ -6,8 +7,8 @@ import { peersOf } from "./topology.ts";
 const { config, secrets, secretNames, certificatePems } = loadConfig();
 const { cluster } = config;
 
-// The region's own provider; default providers are disabled in Pulumi.yaml, so nothing can reach another cluster.
-const provider = new k8s.Provider(config.region, {
+// The region's own providers; default ones are disabled in Pulumi.yaml, so no object goes elsewhere by mistake.
+const kubernetes = new k8s.Provider(config.region, {
   enableServerSideApply: true,
   // Processes take over changed files as they run; a replacement would pull them away from under the pods first.
   enableConfigMapMutable: true,
@@ -41,7 +42,7 @@ const region = new Region(
     pooler: config.pooler,
     redis: config.redis,
   },
-  { providers: [provider] },
+  { providers: [kubernetes, new random.Provider(config.region)] },
 );
 
 export const namespace = region.namespace;

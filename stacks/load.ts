@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { z } from "zod";
+import type { z } from "zod";
 import type { CertificatePems } from "../components/common/certificates.ts";
 import type { CredentialSecrets } from "../components/common/credentials.ts";
 import { ConfigError, parseConfig, stackKeys, type StackConfig } from "./config.ts";

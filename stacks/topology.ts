@@ -28,11 +28,15 @@ export const topology = z
     const entries = Object.entries(regions);
     const active = entries.filter(([, r]) => r.role === "active").map(([name]) => name);
     if (active.length !== 1) {
-      ctx.addIssue({ code: "custom", message: `exactly one region must have the role active, found ${active.length} (${active.join(", ")})` });
+      ctx.addIssue({
+        code: "custom",
+        message: `exactly one region must have the role active, found ${active.length} (${active.join(", ")})`,
+      });
     }
     for (const [name, r] of entries) {
       const twin = entries.find(([other, o]) => other < name && o.priority === r.priority);
-      if (twin) ctx.addIssue({ code: "custom", path: [name, "priority"], message: `is also the priority of ${twin[0]}` });
+      if (twin)
+        ctx.addIssue({ code: "custom", path: [name, "priority"], message: `is also the priority of ${twin[0]}` });
     }
   })
   .describe("the regions of the platform");

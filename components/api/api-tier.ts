@@ -42,7 +42,11 @@ export class ApiTier extends pulumi.ComponentResource {
     const meta = (object: string = of) => metadata(ctx, of, object);
     const pods = apiPodNames(settings.replicas);
 
-    const account = new k8s.core.v1.ServiceAccount(name, { metadata: meta(), automountServiceAccountToken: false }, child);
+    const account = new k8s.core.v1.ServiceAccount(
+      name,
+      { metadata: meta(), automountServiceAccountToken: false },
+      child,
+    );
     const secret = new k8s.core.v1.Secret(
       name,
       {
@@ -63,7 +67,11 @@ export class ApiTier extends pulumi.ComponentResource {
         {
           // Whether the pod is ready is the edge's business, which tries another one: an update must not wait for it.
           metadata: metadata(ctx, of, pod, { "pulumi.com/skipAwait": "true" }),
-          spec: { type: "ClusterIP", selector: { ...selectorOf(ctx, of), "statefulset.kubernetes.io/pod-name": pod }, ports },
+          spec: {
+            type: "ClusterIP",
+            selector: { ...selectorOf(ctx, of), "statefulset.kubernetes.io/pod-name": pod },
+            ports,
+          },
         },
         child,
       );
@@ -101,7 +109,11 @@ export class ApiTier extends pulumi.ComponentResource {
   private networkPolicy(name: string, ctx: RegionContext, settings: ApiSettings): void {
     const from = (component: string) => ({ podSelector: { matchLabels: selectorOf(ctx, component) } });
     const tcp = (...numbers: number[]) => numbers.map((port) => ({ protocol: "TCP", port }));
-    const external = [...new Set(settings.externalServices.map((url) => Number(new URL(url).port) || (url.startsWith("https") ? 443 : 80)))];
+    const external = [
+      ...new Set(
+        settings.externalServices.map((url) => Number(new URL(url).port) || (url.startsWith("https") ? 443 : 80)),
+      ),
+    ];
     new k8s.networking.v1.NetworkPolicy(
       name,
       {

@@ -31,7 +31,11 @@ export function apiPod(args: ApiPodArgs): PodSpec {
   const { context: ctx, settings } = args;
   const probe = { httpGet: { path: "/health/live", port: "api", scheme: settings.tls ? "HTTPS" : "HTTP" } };
   // As arguments: the image's own entry point (an init that reaps and forwards signals) stays in front.
-  const start = settings.command ? { command: settings.command } : settings.image === undefined ? { args: ["node", "/app/reference-api.mjs"] } : {};
+  const start = settings.command
+    ? { command: settings.command }
+    : settings.image === undefined
+      ? { args: ["node", "/app/reference-api.mjs"] }
+      : {};
   return {
     ...podDefaults(ctx, COMPONENTS.api),
     serviceAccountName: COMPONENTS.api,
@@ -45,7 +49,13 @@ export function apiPod(args: ApiPodArgs): PodSpec {
         env: variables(args),
         ports: [{ name: "api", containerPort: settings.port, protocol: "TCP" }],
         startupProbe: { ...probe, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 120 },
-        readinessProbe: { ...probe, httpGet: { ...probe.httpGet, path: "/health/ready" }, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2 },
+        readinessProbe: {
+          ...probe,
+          httpGet: { ...probe.httpGet, path: "/health/ready" },
+          periodSeconds: 2,
+          timeoutSeconds: 2,
+          failureThreshold: 2,
+        },
         livenessProbe: { ...probe, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
         lifecycle: { preStop: { sleep: { seconds: LEAVE_SECONDS } } },
         volumeMounts: [

@@ -4,15 +4,32 @@ import { byteQuantity, port, resources } from "../common/schema.ts";
 export const apiSettings = z
   .strictObject({
     replicas: z.int().min(1).max(9).default(3).describe("API pods, named iam-api-1 to iam-api-n; 3 in §5.1.1"),
-    image: z.string().min(1).optional().describe("image of your own API; default: the project's node image with the reference API"),
-    command: z.array(z.string().min(1)).min(1).optional().describe("command of the container; default: the reference API, or with `image` the image's own"),
+    image: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("image of your own API; default: the project's node image with the reference API"),
+    command: z
+      .array(z.string().min(1))
+      .min(1)
+      .optional()
+      .describe("command of the container; default: the reference API, or with `image` the image's own"),
     port: port.min(1024).default(3000).describe("port that the API listens on, §5.1.1"),
-    tls: z.boolean().default(true).describe("whether the API speaks HTTPS and asks the edge for its certificate; false for an API that cannot"),
+    tls: z
+      .boolean()
+      .default(true)
+      .describe("whether the API speaks HTTPS and asks the edge for its certificate; false for an API that cannot"),
     resources: resources.prefault({ cpu: "250m", cpuLimit: "2", memory: "512Mi" }),
     tmpSize: byteQuantity.default("16Mi").describe("size of /tmp, in memory"),
-    env: z.record(z.string().regex(/^[A-Z][A-Z0-9_]*$/, "must be upper-case letters, digits and '_'"), z.string()).default({}).describe("environment variables besides those of docs/api.md; no secrets"),
+    env: z
+      .record(z.string().regex(/^[A-Z][A-Z0-9_]*$/, "must be upper-case letters, digits and '_'"), z.string())
+      .default({})
+      .describe("environment variables besides those of docs/api.md; no secrets"),
     sessionTtlSeconds: z.int().min(60).max(604_800).default(3600).describe("time until an unused session ends, §5.1.3"),
-    externalServices: z.array(z.url({ protocol: /^https?$/ })).default([]).describe("services elsewhere whose health GET /health tells, §5.1.2"),
+    externalServices: z
+      .array(z.url({ protocol: /^https?$/ }))
+      .default([])
+      .describe("services elsewhere whose health GET /health tells, §5.1.2"),
     healthTimeouts: z
       .strictObject({
         apiMillis: z.int().min(100).max(60_000).default(5000).describe("GET /health, §5.1.2"),
@@ -22,12 +39,18 @@ export const apiSettings = z
       })
       .prefault({})
       .describe("how long each health check may take"),
-    drainSeconds: z.int().min(1).max(300).default(10).describe("how long a pod that ends goes on with the requests it has"),
+    drainSeconds: z
+      .int()
+      .min(1)
+      .max(300)
+      .default(10)
+      .describe("how long a pod that ends goes on with the requests it has"),
   })
   .superRefine((api, ctx) => {
     const ours = API_VARIABLES as readonly string[];
     for (const name of Object.keys(api.env)) {
-      if (ours.includes(name)) ctx.addIssue({ code: "custom", path: ["env", name], message: "is set by the component: choose another name" });
+      if (ours.includes(name))
+        ctx.addIssue({ code: "custom", path: ["env", name], message: "is set by the component: choose another name" });
     }
   })
   .describe("the API's pods");

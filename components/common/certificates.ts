@@ -10,7 +10,9 @@ export const CERTIFICATE_NAMES = ["edge", "edge-client", "api", "postgres", "poo
 export type CertificateName = (typeof CERTIFICATE_NAMES)[number];
 
 const fromSecret = z.strictObject({
-  source: z.literal("secret").describe("existing Secrets in the namespace, named `<part>-tls`, with tls.crt, tls.key and ca.crt"),
+  source: z
+    .literal("secret")
+    .describe("existing Secrets in the namespace, named `<part>-tls`, with tls.crt, tls.key and ca.crt"),
 });
 const fromCertManager = z.strictObject({
   source: z.literal("cert-manager").describe("Certificates that cert-manager issues and renews"),
@@ -27,13 +29,19 @@ const source = z.discriminatedUnion("source", [fromSecret, fromCertManager, inli
 export const certificateSettings = z
   .strictObject({
     edge: source.prefault({ source: "secret" }).describe("where the public certificate of the edge comes from"),
-    internal: source.prefault({ source: "secret" }).describe("where the certificates between the parts come from; one CA for all regions"),
+    internal: source
+      .prefault({ source: "secret" })
+      .describe("where the certificates between the parts come from; one CA for all regions"),
   })
   .describe("where TLS certificates come from");
 export type CertificateSettings = z.infer<typeof certificateSettings>;
 
 const pem = (what: string) => z.string().regex(new RegExp(`^-----BEGIN [A-Z ]*${what}-----`), `must be a PEM ${what}`);
-export const certificatePem = z.strictObject({ certificate: pem("CERTIFICATE"), key: pem("PRIVATE KEY"), ca: pem("CERTIFICATE") });
+export const certificatePem = z.strictObject({
+  certificate: pem("CERTIFICATE"),
+  key: pem("PRIVATE KEY"),
+  ca: pem("CERTIFICATE"),
+});
 export const certificatePems = z.partialRecord(z.enum(CERTIFICATE_NAMES), certificatePem);
 export type CertificatePems = z.infer<typeof certificatePems>;
 

@@ -4,11 +4,17 @@ import { z } from "zod";
 export const IMAGE_NAMES = ["postgres", "redis", "edge", "pgbouncer", "node"] as const;
 export type ImageName = (typeof IMAGE_NAMES)[number];
 
-const reference = z.string().regex(/^[^\s:@]+(:[0-9]+)?(\/[^\s:@]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$/, "must be an image reference");
+const reference = z
+  .string()
+  .regex(/^[^\s:@]+(:[0-9]+)?(\/[^\s:@]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$/, "must be an image reference");
 
 export const imageSettings = z
   .strictObject({
-    registry: z.string().min(1).default("registry.example.com").describe("registry (and path) that holds the project's images"),
+    registry: z
+      .string()
+      .min(1)
+      .default("registry.example.com")
+      .describe("registry (and path) that holds the project's images"),
     tag: z
       .string()
       .regex(/^[\w][\w.-]{0,127}$/)
@@ -19,8 +25,14 @@ export const imageSettings = z
       .partialRecord(z.enum(IMAGE_NAMES), reference)
       .default({})
       .describe("full reference of single images, instead of registry and tag"),
-    pullPolicy: z.enum(["Always", "IfNotPresent", "Never"]).default("IfNotPresent").describe("imagePullPolicy of every container"),
-    pullSecrets: z.array(z.string().min(1)).default([]).describe("names of existing image pull secrets in the namespace"),
+    pullPolicy: z
+      .enum(["Always", "IfNotPresent", "Never"])
+      .default("IfNotPresent")
+      .describe("imagePullPolicy of every container"),
+    pullSecrets: z
+      .array(z.string().min(1))
+      .default([])
+      .describe("names of existing image pull secrets in the namespace"),
   })
   .describe("where container images come from");
 export type ImageSettings = z.infer<typeof imageSettings>;

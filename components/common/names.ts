@@ -28,7 +28,14 @@ export const COMPONENTS = {
 } as const;
 
 /** Ports of the services of a region. */
-export const PORTS = { postgres: 5432, patroni: 8008, pooler: 6432, redis: 6379, edgeHttp: 80, edgeHttps: 443 } as const;
+export const PORTS = {
+  postgres: 5432,
+  patroni: 8008,
+  pooler: 6432,
+  redis: 6379,
+  edgeHttp: 80,
+  edgeHttps: 443,
+} as const;
 
 type Place = Pick<RegionContext, "region" | "domain" | "clusterDomain">;
 
@@ -49,13 +56,24 @@ export function apiPodNames(replicas: number): string[] {
 }
 
 /** Name of pod `ordinal` of a StatefulSet under its headless service, fully qualified. */
-export function podHost(set: string, ordinal: number, service: string, namespace: string, clusterDomain: string): string {
+export function podHost(
+  set: string,
+  ordinal: number,
+  service: string,
+  namespace: string,
+  clusterDomain: string,
+): string {
   return `${set}-${ordinal}.${service}.${namespace}.svc.${clusterDomain}`;
 }
 
 /** Which names each certificate must be good for; the first is the common name (64 characters at most). */
 export function certificateDnsNames(place: Place, namespace: string): Record<CertificateName, string[]> {
-  const service = (name: string) => [name, `${name}.${namespace}`, `${name}.${namespace}.svc`, `${name}.${namespace}.svc.${place.clusterDomain}`];
+  const service = (name: string) => [
+    name,
+    `${name}.${namespace}`,
+    `${name}.${namespace}.svc`,
+    `${name}.${namespace}.svc.${place.clusterDomain}`,
+  ];
   const pods = (name: string) => `*.${name}.${namespace}.svc.${place.clusterDomain}`;
   return {
     edge: [place.domain, `api.${place.domain}`, `api-${place.region}.${place.domain}`],
@@ -71,6 +89,11 @@ export function certificateDnsNames(place: Place, namespace: string): Record<Cer
       "localhost",
     ],
     pooler: service(SERVICES.pooler),
-    redis: [...service(SERVICES.redis), pods(SERVICES.redisNodes), `redis-${place.region}.${place.domain}`, "localhost"],
+    redis: [
+      ...service(SERVICES.redis),
+      pods(SERVICES.redisNodes),
+      `redis-${place.region}.${place.domain}`,
+      "localhost",
+    ],
   };
 }

@@ -27,7 +27,10 @@ export const containerSecurity: k8s.types.input.core.v1.SecurityContext = {
 };
 
 /** What every container of the project has in common. */
-export function containerDefaults(ctx: RegionContext, resources: Resources): Pick<Container, "imagePullPolicy" | "securityContext" | "resources"> {
+export function containerDefaults(
+  ctx: RegionContext,
+  resources: Resources,
+): Pick<Container, "imagePullPolicy" | "securityContext" | "resources"> {
   return {
     imagePullPolicy: ctx.images.pullPolicy,
     securityContext: containerSecurity,
@@ -54,7 +57,12 @@ export function podDefaults(ctx: RegionContext, component: string): Partial<PodS
 function spread(ctx: RegionContext, component: string): k8s.types.input.core.v1.TopologySpreadConstraint[] {
   const labelSelector = { matchLabels: selectorOf(ctx, component) };
   return [
-    { maxSkew: 1, topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: ctx.multiNode ? "DoNotSchedule" : "ScheduleAnyway", labelSelector },
+    {
+      maxSkew: 1,
+      topologyKey: "kubernetes.io/hostname",
+      whenUnsatisfiable: ctx.multiNode ? "DoNotSchedule" : "ScheduleAnyway",
+      labelSelector,
+    },
     { maxSkew: 1, topologyKey: "topology.kubernetes.io/zone", whenUnsatisfiable: "ScheduleAnyway", labelSelector },
   ];
 }

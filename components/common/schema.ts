@@ -14,7 +14,9 @@ export const dnsName = z
 export const port = z.int().min(1).max(65535);
 
 /** A Kubernetes quantity for CPU, such as "250m" or "2". */
-export const cpuQuantity = z.string().regex(/^([0-9]+m|[0-9]+(\.[0-9]+)?)$/, 'must be a CPU quantity such as "250m" or "2"');
+export const cpuQuantity = z
+  .string()
+  .regex(/^([0-9]+m|[0-9]+(\.[0-9]+)?)$/, 'must be a CPU quantity such as "250m" or "2"');
 
 /** A Kubernetes quantity for bytes, such as "512Mi". */
 export const byteQuantity = z

@@ -11,7 +11,10 @@ export async function benchPreview(): Promise<void> {
   const rows = Object.keys(DEFAULT_REGIONS).map((region) => {
     const times = Array.from({ length: RUNS }, () => {
       const begun = Date.now();
-      execFileSync(process.execPath, [join(ROOT, "scripts/main.ts"), "render", region], { stdio: ["ignore", "ignore", "inherit"], timeout: 60_000 });
+      execFileSync(process.execPath, [join(ROOT, "scripts/main.ts"), "render", region], {
+        stdio: ["ignore", "ignore", "inherit"],
+        timeout: 60_000,
+      });
       return Date.now() - begun;
     });
     return [region, seconds(median(times)), seconds(Math.min(...times)), seconds(Math.max(...times))];

@@ -32,9 +32,13 @@ export async function benchStart(): Promise<void> {
     name: "start",
     title: "Time of `npm start`, Beijing, by stage",
     command: "IAM_HA_BENCH_COLD=1 npm run bench -- start",
-    method: "Wall-clock time of each step of a start; cold builds Kubernetes, CoreDNS and the images from sources and Debian's packages, with the Go module cache as it is.",
+    method:
+      "Wall-clock time of each step of a start; cold builds Kubernetes, CoreDNS and the images from sources and Debian's packages, with the Go module cache as it is.",
     header: ["step", ...columns.map(([what]) => what)],
-    rows: steps.map((step) => [step, ...columns.map(([, timings]) => (timings[step] === undefined ? "—" : seconds(timings[step])))]),
+    rows: steps.map((step) => [
+      step,
+      ...columns.map(([, timings]) => (timings[step] === undefined ? "—" : seconds(timings[step]))),
+    ]),
     remarks: ["Aims: warm within 2 minutes, nothing to do within 15 s."],
   });
 }

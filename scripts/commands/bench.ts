@@ -10,6 +10,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
 /** Runs the named benchmarks one after the other, or all. */
 export async function bench(names: readonly string[]): Promise<void> {
   const known = Object.keys(BENCHMARKS);
-  for (const name of names) if (!known.includes(name)) throw new Error(`found "${name}"; benchmarks are ${known.join(", ")}`);
+  for (const name of names)
+    if (!known.includes(name)) throw new Error(`found "${name}"; benchmarks are ${known.join(", ")}`);
   for (const name of names.length > 0 ? names : known) await BENCHMARKS[name]!();
 }

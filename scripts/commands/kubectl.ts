@@ -8,7 +8,9 @@ export async function kubectl(region: string, args: readonly string[], options: 
   if (!place) throw new Error(`${region} is not running: \`npm start -- --regions ${region}\` brings it up`);
   const access = accessTo(place);
   process.exitCode = await new Promise<number>((resolve, reject) => {
-    const child = spawn(access.kubectl, [`--kubeconfig=${access.kubeconfig}`, `--context=${access.context}`, ...args], { stdio: "inherit" });
+    const child = spawn(access.kubectl, [`--kubeconfig=${access.kubeconfig}`, `--context=${access.context}`, ...args], {
+      stdio: "inherit",
+    });
     child.on("error", reject);
     child.on("close", (code) => resolve(code ?? 1));
   });

@@ -22,11 +22,22 @@ export async function start(options: StartOptions): Promise<void> {
 /** The steps of a start, without the closing words. */
 export async function bringUp(options: StartOptions): Promise<StartContext> {
   const abort = new AbortController();
-  const interrupted = () => abort.abort(new Error("interrupted; the next start goes on from here, `npm stop` ends what is running"));
+  const interrupted = () =>
+    abort.abort(new Error("interrupted; the next start goes on from here, `npm stop` ends what is running"));
   process.on("SIGINT", interrupted).on("SIGTERM", interrupted);
   try {
-    const context: StartContext = { instance: options.instance, signal: abort.signal, started: Date.now(), images: [], places: [], timings: {} };
-    const tasks = [...(options.contexts ? [contextStep(options.contexts)] : embeddedSteps(options.regions)), ...platformSteps()];
+    const context: StartContext = {
+      instance: options.instance,
+      signal: abort.signal,
+      started: Date.now(),
+      images: [],
+      places: [],
+      timings: {},
+    };
+    const tasks = [
+      ...(options.contexts ? [contextStep(options.contexts)] : embeddedSteps(options.regions)),
+      ...platformSteps(),
+    ];
     await new Listr<StartContext, "default", "verbose">(tasks, {
       renderer: "default",
       fallbackRenderer: "verbose",

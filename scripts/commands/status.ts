@@ -7,7 +7,9 @@ import { statusTable } from "../status/table.ts";
 /** Prints every part with its role and health; exit status 1 where one is not healthy or nothing runs. */
 export async function status(options: { json: boolean; instance: string }): Promise<void> {
   const rows = await readStatus(options.instance);
-  process.stdout.write(options.json ? `${JSON.stringify(rows, null, 2)}\n` : `${statusTable(rows, process.stdout.isTTY)}\n`);
+  process.stdout.write(
+    options.json ? `${JSON.stringify(rows, null, 2)}\n` : `${statusTable(rows, process.stdout.isTTY)}\n`,
+  );
   process.exitCode = rows.length > 0 && rows.every((row) => row.healthy) ? 0 : 1;
 }
 
@@ -23,9 +25,13 @@ export async function regionRows(place: DeployedRegion, signal?: AbortSignal): P
   try {
     const rows = assess(await observeRegion(place.region, place.namespace, accessTo(place), signal));
     if (rows.length > 0) return rows;
-    return [{ region: place.region, part: "platform", pod: "", role: "", healthy: false, detail: "nothing is deployed" }];
+    return [
+      { region: place.region, part: "platform", pod: "", role: "", healthy: false, detail: "nothing is deployed" },
+    ];
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return [{ region: place.region, part: "kubernetes", pod: "", role: "", healthy: false, detail: why.split("\n")[0]! }];
+    return [
+      { region: place.region, part: "kubernetes", pod: "", role: "", healthy: false, detail: why.split("\n")[0]! },
+    ];
   }
 }

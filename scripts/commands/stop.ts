@@ -11,9 +11,13 @@ export interface StopOptions {
  *  own are left as they are: this says so. */
 export async function stop(options: StopOptions): Promise<void> {
   const deployed = loadDeployment(options.instance).regions;
-  const foreign = deployed.filter((place) => !place.embedded && (options.regions ?? [place.region]).includes(place.region));
+  const foreign = deployed.filter(
+    (place) => !place.embedded && (options.regions ?? [place.region]).includes(place.region),
+  );
   for (const place of foreign) {
-    process.stdout.write(`${place.region} runs in your cluster ${place.context} and goes on; \`kubectl delete namespace ${place.namespace}\` there would delete it with its data\n`);
+    process.stdout.write(
+      `${place.region} runs in your cluster ${place.context} and goes on; \`kubectl delete namespace ${place.namespace}\` there would delete it with its data\n`,
+    );
   }
   await downRegions(options.regions?.map(parseRegion) ?? "all", {
     instance: options.instance,
@@ -21,5 +25,7 @@ export async function stop(options: StopOptions): Promise<void> {
     onProgress: ({ region, detail }) => process.stdout.write(`${region ? `${region}: ` : ""}${detail}\n`),
   });
   forgetRegions(options.instance, options.regions ?? deployed.map(({ region }) => region));
-  process.stdout.write(options.wipe ? "stopped, data deleted\n" : "stopped; data is kept, `npm start` brings it back\n");
+  process.stdout.write(
+    options.wipe ? "stopped, data deleted\n" : "stopped; data is kept, `npm start` brings it back\n",
+  );
 }

@@ -7,12 +7,14 @@ import { runLayer, type Counts } from "../test/run-layer.ts";
  *  `N passed, N failed`; the exit status says the same. */
 export async function test(names: readonly string[]): Promise<void> {
   const known = ["check", ...LAYERS.map((layer) => layer.name)];
-  for (const name of names) if (!known.includes(name)) throw new Error(`found "${name}"; layers are ${known.join(", ")}`);
+  for (const name of names)
+    if (!known.includes(name)) throw new Error(`found "${name}"; layers are ${known.join(", ")}`);
   const wanted = names.length > 0 ? names : known;
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   const started = Date.now();
   const abort = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => abort.abort(new Error(`ended by ${signal}`)));
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => abort.abort(new Error(`ended by ${signal}`)));
 
   if (wanted.includes("check")) add(total, await runChecks(abort.signal));
   for (const layer of LAYERS.filter(({ name }) => wanted.includes(name))) {

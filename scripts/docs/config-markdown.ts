@@ -6,7 +6,7 @@ interface JsonSchema {
   description?: string;
   default?: unknown;
   enum?: unknown[];
-  const?: unknown;
+  const?: string | number | boolean;
   minimum?: number;
   maximum?: number;
   pattern?: string;
@@ -44,7 +44,9 @@ function tableRows(schema: JsonSchema, prefix: string): string[] {
       rows.push(...tableRows(field, path));
       continue;
     }
-    rows.push(`| \`${path}\` | ${escape(field.description ?? "")} | ${escape(allowed(field))} | ${escape(shown(field.default))} |`);
+    rows.push(
+      `| \`${path}\` | ${escape(field.description ?? "")} | ${escape(allowed(field))} | ${escape(shown(field.default))} |`,
+    );
   }
   return rows;
 }
@@ -56,7 +58,10 @@ function allowed(schema: JsonSchema): string {
   if (choices) return choices.map((choice) => (choice.properties ? object(choice) : allowed(choice))).join(" or ");
   if (schema.type === "array") return `list of ${schema.items ? allowed(schema.items) : "values"}`;
   if (schema.type === "object") return schema.properties ? object(schema) : "mapping";
-  const range = [schema.minimum === undefined ? "" : `≥ ${schema.minimum}`, bounded(schema.maximum) ? `≤ ${schema.maximum}` : ""].filter(Boolean);
+  const range = [
+    schema.minimum === undefined ? "" : `≥ ${schema.minimum}`,
+    bounded(schema.maximum) ? `≤ ${schema.maximum}` : "",
+  ].filter(Boolean);
   return [String(schema.type ?? "any"), ...range].join(" ");
 }
 

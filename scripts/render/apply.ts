@@ -17,7 +17,11 @@ const OURS = ["--server-side", "--field-manager=iam-ha", "--force-conflicts"];
  *  deleted. Everything goes over stdin: Secrets are in it. Needs kubectl 1.27 (apply sets).
  *  @returns kubectl's lines, one per object
  *  @throws Error with kubectl's message */
-export async function applyObjects(access: ClusterAccess, objects: readonly KubernetesObject[], options: ApplyOptions): Promise<string[]> {
+export async function applyObjects(
+  access: ClusterAccess,
+  objects: readonly KubernetesObject[],
+  options: ApplyOptions,
+): Promise<string[]> {
   const namespaces = objects.filter((object) => object.kind === "Namespace");
   const others = objects.filter((object) => object.kind !== "Namespace");
   const call = async (args: readonly string[], items: readonly KubernetesObject[]) =>
@@ -39,7 +43,12 @@ export async function applyObjects(access: ClusterAccess, objects: readonly Kube
  *  be there.
  *  @throws Error with every objection */
 export async function dryRunObjects(access: ClusterAccess, objects: readonly KubernetesObject[]): Promise<string[]> {
-  return lines(await kubectl(access, ["apply", ...OURS, "--dry-run=server", "-f", "-"], { stdin: asList(objects), timeoutMs: TIMEOUT_MS }));
+  return lines(
+    await kubectl(access, ["apply", ...OURS, "--dry-run=server", "-f", "-"], {
+      stdin: asList(objects),
+      timeoutMs: TIMEOUT_MS,
+    }),
+  );
 }
 
 function asList(items: readonly KubernetesObject[]): string {

@@ -36,7 +36,11 @@ export interface CollectOptions {
   /** Full keys of secret config values. */
   readonly secretKeys?: readonly string[];
   /** Result of a resource that a provider would compute (a random password, say); undefined for none. */
-  readonly compute?: (type: string, name: string, inputs: Record<string, unknown>) => Record<string, unknown> | undefined;
+  readonly compute?: (
+    type: string,
+    name: string,
+    inputs: Record<string, unknown>,
+  ) => Record<string, unknown> | undefined;
   /** The program gives up after this time; default 60000 ms. */
   readonly timeoutMs?: number;
 }
@@ -60,7 +64,7 @@ export async function collect(program: () => Promise<unknown>, options: CollectO
         if (options.preview && computed) for (const key of Object.keys(computed)) state[key] = UNKNOWN;
         return { id: args.custom && options.preview ? undefined : `${args.name}-id`, state };
       },
-      call: (args) => args.inputs,
+      call: (args) => args.inputs as Record<string, unknown>,
     },
     "iam-ha",
     options.stack,
@@ -133,7 +137,9 @@ function unwrap(value: unknown, path: string[], secretPaths: string[][]): unknow
     secretPaths.push(path);
     return unwrap(record["value"], path, secretPaths);
   }
-  return Object.fromEntries(Object.entries(record).map(([key, item]) => [key, unwrap(item, [...path, key], secretPaths)]));
+  return Object.fromEntries(
+    Object.entries(record).map(([key, item]) => [key, unwrap(item, [...path, key], secretPaths)]),
+  );
 }
 
 function plain(value: unknown): Promise<unknown> {

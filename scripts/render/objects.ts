@@ -10,7 +10,19 @@ export interface KubernetesObject {
 }
 
 /** Kinds that others refer to come first; the order of the rest is kept. */
-const FIRST = ["Namespace", "StorageClass", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "Secret", "ConfigMap", "NetworkPolicy", "Service"];
+const FIRST = [
+  "Namespace",
+  "StorageClass",
+  "ServiceAccount",
+  "Role",
+  "ClusterRole",
+  "RoleBinding",
+  "ClusterRoleBinding",
+  "Secret",
+  "ConfigMap",
+  "NetworkPolicy",
+  "Service",
+];
 
 /** The Kubernetes objects among a program's resources, in an order in which they can be applied. */
 export function kubernetesObjects(resources: readonly RegisteredResource[]): KubernetesObject[] {
@@ -27,7 +39,10 @@ function rank(object: KubernetesObject): number {
 
 /** The same objects with every secret value masked, for eyes and files. */
 export function maskedObjects(resources: readonly RegisteredResource[]): KubernetesObject[] {
-  const masked = resources.map((r) => ({ ...r, inputs: maskPaths(r.inputs, r.secretPaths) as Record<string, unknown> }));
+  const masked = resources.map((r) => ({
+    ...r,
+    inputs: maskPaths(r.inputs, r.secretPaths) as Record<string, unknown>,
+  }));
   return kubernetesObjects(masked).map((object) => (object.kind === "Secret" ? maskSecret(object) : object));
 }
 
@@ -44,7 +59,8 @@ function maskPaths(value: unknown, paths: readonly (readonly string[])[]): unkno
 /** Keys stay readable: which file of a Secret there is matters, its content does not. */
 function maskLeaves(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(maskLeaves);
-  if (value !== null && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, maskLeaves(item)]));
+  if (value !== null && typeof value === "object")
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, maskLeaves(item)]));
   return MASK;
 }
 
@@ -56,5 +72,7 @@ function maskSecret(object: KubernetesObject): KubernetesObject {
 
 /** One YAML document per object, keys sorted, so that two renders of one program are the same to the letter. */
 export function toYaml(objects: readonly KubernetesObject[]): string {
-  return objects.map((object) => stringify(object, { sortMapEntries: true, lineWidth: 0, aliasDuplicateObjects: false })).join("---\n");
+  return objects
+    .map((object) => stringify(object, { sortMapEntries: true, lineWidth: 0, aliasDuplicateObjects: false }))
+    .join("---\n");
 }

@@ -19,8 +19,10 @@ export class RandomState {
    *  @throws Error for a type of `random` that is not supported here */
   compute(type: string, name: string, inputs: Record<string, unknown>): Record<string, unknown> | undefined {
     if (!type.startsWith("random:")) return undefined;
-    if (type !== "random:index/randomPassword:RandomPassword") throw new Error(`${type} is not supported without the engine`);
-    if (inputs["special"] !== false) throw new Error(`${name}: only passwords with special: false are supported without the engine`);
+    if (type !== "random:index/randomPassword:RandomPassword")
+      throw new Error(`${type} is not supported without the engine`);
+    if (inputs["special"] !== false)
+      throw new Error(`${name}: only passwords with special: false are supported without the engine`);
     const key = `${type}::${name}`;
     let value = this.values[key];
     if (value === undefined) {

@@ -7,7 +7,11 @@ export interface RenderOptions {
   /** Whether to render as a preview would: what a provider computes is unknown. Default false. */
   readonly preview?: boolean;
   /** Computed properties, see `collect`. */
-  readonly compute?: (type: string, name: string, inputs: Record<string, unknown>) => Record<string, unknown> | undefined;
+  readonly compute?: (
+    type: string,
+    name: string,
+    inputs: Record<string, unknown>,
+  ) => Record<string, unknown> | undefined;
 }
 
 let renders = 0;

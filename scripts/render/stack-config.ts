@@ -18,14 +18,17 @@ export interface StackConfigText {
  *  @throws Error when the stack's file is missing or holds encrypted values, which only the engine can read */
 export function readStackConfig(stack: string, overlays: readonly ConfigTree[] = [], root = ROOT): StackConfigText {
   const file = join(root, `Pulumi.${stack}.yaml`);
-  if (!existsSync(file)) throw new Error(`there is no Pulumi.${stack}.yaml: known stacks are the Pulumi.<region>.yaml files`);
-  const merged = overlays.reduce<ConfigTree>(
-    (tree, overlay) => mergeTrees(tree, overlay),
-    { ...projectDefaults(root), ...unprefixed(readYaml(file)["config"], file) },
-  );
+  if (!existsSync(file))
+    throw new Error(`there is no Pulumi.${stack}.yaml: known stacks are the Pulumi.<region>.yaml files`);
+  const merged = overlays.reduce<ConfigTree>((tree, overlay) => mergeTrees(tree, overlay), {
+    ...projectDefaults(root),
+    ...unprefixed(readYaml(file)["config"], file),
+  });
   const encrypted = findEncrypted(merged);
   if (encrypted) {
-    throw new Error(`${PROJECT}:${encrypted} in Pulumi.${stack}.yaml is encrypted: only the Pulumi engine can read it. Use \`pulumi\`, or leave it out here`);
+    throw new Error(
+      `${PROJECT}:${encrypted} in Pulumi.${stack}.yaml is encrypted: only the Pulumi engine can read it. Use \`pulumi\`, or leave it out here`,
+    );
   }
   return {
     config: Object.fromEntries(Object.entries(merged).map(([key, value]) => [`${PROJECT}:${key}`, toText(value)])),

@@ -9,13 +9,27 @@ import type { StartContext } from "./context.ts";
  *  come from the registry that Pulumi.<region>.yaml names. */
 export function contextStep(contexts: Readonly<Record<string, string>>): ListrTask<StartContext> {
   return {
-    title: `Your clusters (${Object.entries(contexts).map(([region, context]) => `${region}: ${context}`).join(", ")})`,
+    title: `Your clusters (${Object.entries(contexts)
+      .map(([region, context]) => `${region}: ${context}`)
+      .join(", ")})`,
     task: async (context) => {
       const kubeconfig = process.env["KUBECONFIG"]?.split(":")[0] || join(homedir(), ".kube", "config");
       const places: DeployedRegion[] = [];
       for (const [region, name] of Object.entries(contexts)) {
-        const place: DeployedRegion = { region, kubectl: "kubectl", context: name, kubeconfig, clusterDomain: "cluster.local", embedded: false, namespace: "iam" };
-        await kubectl({ kubectl: "kubectl", kubeconfig, context: name }, ["get", "namespaces", "--request-timeout=10s"], { signal: context.signal });
+        const place: DeployedRegion = {
+          region,
+          kubectl: "kubectl",
+          context: name,
+          kubeconfig,
+          clusterDomain: "cluster.local",
+          embedded: false,
+          namespace: "iam",
+        };
+        await kubectl(
+          { kubectl: "kubectl", kubeconfig, context: name },
+          ["get", "namespaces", "--request-timeout=10s"],
+          { signal: context.signal },
+        );
         places.push(place);
       }
       context.places = places;

@@ -1,6 +1,15 @@
 import type { ListrTask } from "listr2";
 import { buildImages } from "../images/index.ts";
-import { clusterDomain, contextName, hostPorts, importImages, kubeconfigPath, kubectlPath, parseRegion, upRegions } from "../local/index.ts";
+import {
+  clusterDomain,
+  contextName,
+  hostPorts,
+  importImages,
+  kubeconfigPath,
+  kubectlPath,
+  parseRegion,
+  upRegions,
+} from "../local/index.ts";
 import type { StartContext } from "./context.ts";
 import { describeProgress } from "./progress.ts";
 import { timed } from "./timings.ts";
@@ -19,7 +28,11 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
               title: `Kubernetes for ${regions.join(", ")}`,
               task: async (context: StartContext, task) => {
                 const { instance, signal } = context;
-                await upRegions(regions, { instance, signal, onProgress: (event) => (task.output = describeProgress(event)) });
+                await upRegions(regions, {
+                  instance,
+                  signal,
+                  onProgress: (event) => (task.output = describeProgress(event)),
+                });
                 const kubectl = await kubectlPath({ instance, signal });
                 context.places = regions.map((region) => {
                   const ports = hostPorts(region, { instance });
@@ -42,7 +55,12 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
                 context.images = await buildImages({
                   signal: context.signal,
                   onProgress: ({ image, step, detail, fraction }) =>
-                    (task.output = describeProgress({ region: image, step, detail: detail ?? "", ...(fraction === undefined ? {} : { fraction }) })),
+                    (task.output = describeProgress({
+                      region: image,
+                      step,
+                      detail: detail ?? "",
+                      ...(fraction === undefined ? {} : { fraction }),
+                    })),
                 });
               },
             }),
@@ -56,7 +74,11 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
       task: async (context, task) => {
         const { instance, signal } = context;
         for (const region of regions) {
-          await importImages(region, context.images, { instance, signal, onProgress: (event) => (task.output = describeProgress(event)) });
+          await importImages(region, context.images, {
+            instance,
+            signal,
+            onProgress: (event) => (task.output = describeProgress(event)),
+          });
         }
       },
     }),

@@ -19,7 +19,13 @@ export function edgeRequest(
   place: DeployedRegion,
   instance: string,
   path: string,
-  options: { method?: string; body?: unknown; token?: string; headers?: Record<string, string>; signal?: AbortSignal } = {},
+  options: {
+    method?: string;
+    body?: unknown;
+    token?: string;
+    headers?: Record<string, string>;
+    signal?: AbortSignal;
+  } = {},
 ): Promise<Answer> {
   if (!place.edge) throw new Error(`the edge of ${place.region} is not reached from this host`);
   const name = endpointName("api", place.region, "iam.example.com");
@@ -38,7 +44,9 @@ export function edgeRequest(
         agent: false,
         headers: {
           host: name,
-          ...(text === undefined ? {} : { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) }),
+          ...(text === undefined
+            ? {}
+            : { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) }),
           ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
           ...options.headers,
         },
@@ -51,7 +59,9 @@ export function edgeRequest(
         response.on("error", reject);
       },
     );
-    call.on("error", (error) => reject(new Error(`https://${name}${path} at ${address}:${httpsPort}: ${error.message}`)));
+    call.on("error", (error) =>
+      reject(new Error(`https://${name}${path} at ${address}:${httpsPort}: ${error.message}`)),
+    );
     call.end(text);
   });
 }
@@ -59,15 +69,25 @@ export function edgeRequest(
 /** Logs in as a person would: through https, NGINX, the API and PgBouncer to the primary, the session in Redis, and a
  *  read from a replica.
  *  @throws Error with what was answered instead */
-export async function login(place: DeployedRegion, instance: string, signal?: AbortSignal): Promise<{ user: string; token: string; readFrom: string }> {
+export async function login(
+  place: DeployedRegion,
+  instance: string,
+  signal?: AbortSignal,
+): Promise<{ user: string; token: string; readFrom: string }> {
   const password = sharedPasswords(join(instanceFolder(instance), "passwords.json")).apiAdmin;
   const credentials = { username: "admin", password };
   writePrivate(loginFile(instance), JSON.stringify(credentials));
   const common = signal ? { signal } : {};
-  const logged = await edgeRequest(place, instance, "/api/auth/login", { ...common, method: "POST", body: credentials });
-  if (logged.status !== 200) throw new Error(`${place.region}: the login was answered with ${logged.status} ${logged.body.slice(0, 200)}`);
+  const logged = await edgeRequest(place, instance, "/api/auth/login", {
+    ...common,
+    method: "POST",
+    body: credentials,
+  });
+  if (logged.status !== 200)
+    throw new Error(`${place.region}: the login was answered with ${logged.status} ${logged.body.slice(0, 200)}`);
   const { token } = JSON.parse(logged.body) as { token: string };
   const users = await edgeRequest(place, instance, "/api/users", { ...common, token });
-  if (users.status !== 200) throw new Error(`${place.region}: the list of users was answered with ${users.status} ${users.body.slice(0, 200)}`);
+  if (users.status !== 200)
+    throw new Error(`${place.region}: the list of users was answered with ${users.status} ${users.body.slice(0, 200)}`);
   return { user: credentials.username, token, readFrom: String(users.headers["x-served-by-role"]) };
 }

@@ -3,17 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { regionRows } from "../commands/status.ts";
 import { recordRegions, type DeployedRegion } from "../deployment.ts";
 import { applyObjects } from "../render/apply.ts";
-import { kubernetesObjects } from "../render/objects.ts";
-import { RandomState } from "../render/random-state.ts";
-import { renderStack } from "../render/render.ts";
-import type { ConfigTree } from "../render/stack-config.ts";
-import { committedOverlay, imageOverlay, machineOverlay } from "../local/values/overlay.ts";
 import { accessTo } from "./access.ts";
 import type { StartContext } from "./context.ts";
-import { instanceFolder, randomFile } from "./folders.ts";
+import { instanceFolder } from "./folders.ts";
 import { login } from "./login.ts";
 import { bar } from "./progress.ts";
 import { findPulumi, pulumiUp } from "./pulumi.ts";
+import { applySet, overlaysFor, renderPlace } from "./render-place.ts";
 import { timed } from "./timings.ts";
 
 /** A region that is not healthy after this time is an error; the first start of a database on a slow disk takes minutes. */
@@ -26,12 +22,19 @@ export function platformSteps(): ListrTask<StartContext>[] {
       title: "Apply the program",
       task: async (context, task) => {
         const pulumi = await findPulumi();
-        task.title = pulumi ? `Apply the program (pulumi ${pulumi.version} is on PATH: pulumi up, local state)` : "Apply the program (no pulumi on PATH: rendered, then kubectl apply --server-side)";
+        task.title = pulumi
+          ? `Apply the program (pulumi ${pulumi.version} is on PATH: pulumi up, local state)`
+          : "Apply the program (no pulumi on PATH: rendered, then kubectl apply --server-side)";
         for (const place of context.places) {
-          const overlays = await overlaysFor(context, place);
+          const overlays = await overlaysFor(context.instance, context.images, place);
           const onLine = (line: string) => (task.output = `${place.region}: ${line}`);
-          if (pulumi) await pulumiUp(pulumi, place, overlays, { folder: instanceFolder(context.instance), signal: context.signal, onLine });
-          else await renderAndApply(context, place, overlays, onLine);
+          if (pulumi)
+            await pulumiUp(pulumi, place, overlays, {
+              folder: instanceFolder(context.instance),
+              signal: context.signal,
+              onLine,
+            });
+          else await renderAndApply(context, place, onLine);
         }
         recordRegions(context.instance, context.places);
       },
@@ -39,7 +42,9 @@ export function platformSteps(): ListrTask<StartContext>[] {
     timed("all healthy", {
       title: "Wait until every part is healthy",
       task: async (context, task) => {
-        await Promise.all(context.places.map((place) => waitHealthy(place, context.signal, (text) => (task.output = text))));
+        await Promise.all(
+          context.places.map((place) => waitHealthy(place, context.signal, (text) => (task.output = text))),
+        );
       },
     }),
     timed("login", {
@@ -59,21 +64,14 @@ export function platformSteps(): ListrTask<StartContext>[] {
   ];
 }
 
-async function overlaysFor(context: StartContext, place: DeployedRegion): Promise<ConfigTree[]> {
-  const machine = await machineOverlay(place, { stateFolder: instanceFolder(context.instance), domain: "iam.example.com", namespace: place.namespace });
-  const images = imageOverlay(Object.fromEntries(context.images.map(({ name, ref }) => [name, ref])));
-  if (place.embedded) return [committedOverlay(), machine, images];
-  // Sizes and certificates as on the embedded default; storage and images are the cluster's own.
-  const { cluster: _cluster, images: _images, ...rest } = committedOverlay();
-  return [rest, machine];
-}
-
-async function renderAndApply(context: StartContext, place: DeployedRegion, overlays: ConfigTree[], onLine: (line: string) => void): Promise<void> {
-  const random = new RandomState(randomFile(context.instance, place.region));
-  const { resources } = await renderStack(place.region, { overlays, compute: (type, name, inputs) => random.compute(type, name, inputs) });
-  const objects = kubernetesObjects(resources);
+async function renderAndApply(
+  context: StartContext,
+  place: DeployedRegion,
+  onLine: (line: string) => void,
+): Promise<void> {
+  const objects = await renderPlace(context.instance, context.images, place);
   onLine(`${objects.length} objects`);
-  const lines = await applyObjects(accessTo(place), objects, { namespace: place.namespace, set: `iam-ha-${place.region}`, signal: context.signal });
+  const lines = await applyObjects(accessTo(place), objects, { ...applySet(place), signal: context.signal });
   onLine(`${lines.length} objects applied`);
 }
 
@@ -85,8 +83,11 @@ async function waitHealthy(place: DeployedRegion, signal: AbortSignal, onText: (
     if (healthy === rows.length) return;
     signal.throwIfAborted();
     const sick = rows.filter((row) => !row.healthy).map((row) => `${row.pod || row.part} (${row.detail})`);
-    if (Date.now() > end) throw new Error(`${place.region} is not healthy after ${HEALTHY_LIMIT_MS / 60_000} min: ${sick.join("; ")}`);
-    onText(`${bar(healthy / rows.length)} ${place.region}: waiting for ${sick[0]}${sick.length > 1 ? ` and ${sick.length - 1} more` : ""}`);
+    if (Date.now() > end)
+      throw new Error(`${place.region} is not healthy after ${HEALTHY_LIMIT_MS / 60_000} min: ${sick.join("; ")}`);
+    onText(
+      `${bar(healthy / rows.length)} ${place.region}: waiting for ${sick[0]}${sick.length > 1 ? ` and ${sick.length - 1} more` : ""}`,
+    );
     await sleep(1000, undefined, { signal });
   }
 }

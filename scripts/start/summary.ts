@@ -21,6 +21,8 @@ export async function printSummary(context: StartContext): Promise<void> {
     );
   }
   lines.push(statusTable(await readStatus(context.instance), process.stdout.isTTY), "");
-  lines.push(`ready after ${((Date.now() - context.started) / 1000).toFixed(1)} s; \`npm run status\` shows this table again, \`npm stop\` ends it (data stays)`);
+  lines.push(
+    `ready after ${((Date.now() - context.started) / 1000).toFixed(1)} s; \`npm run status\` shows this table again, \`npm stop\` ends it (data stays)`,
+  );
   process.stdout.write(`${lines.join("\n")}\n`);
 }

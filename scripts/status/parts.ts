@@ -14,7 +14,11 @@ export interface PartRow {
 
 /** What is read of a pod. */
 export interface PodFacts {
-  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>>; readonly deletionTimestamp?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly deletionTimestamp?: string;
+  };
   readonly status?: {
     readonly phase?: string;
     readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
@@ -56,7 +60,9 @@ export function assess(facts: RegionFacts): PartRow[] {
     .sort((a, b) => a.metadata.name.localeCompare(b.metadata.name))
     .flatMap((workload) => {
       const part = workload.metadata.labels?.[NAME] ?? workload.metadata.name;
-      const pods = facts.pods.filter((pod) => pod.metadata.labels?.[NAME] === part).sort((a, b) => a.metadata.name.localeCompare(b.metadata.name));
+      const pods = facts.pods
+        .filter((pod) => pod.metadata.labels?.[NAME] === part)
+        .sort((a, b) => a.metadata.name.localeCompare(b.metadata.name));
       const rows = pods.map((pod) => podRow(facts, part, pod));
       const healthy = rows.filter((row) => row.healthy).length;
       const wanted = workload.spec?.replicas ?? 1;
@@ -115,8 +121,19 @@ function reason(pod: PodFacts): string {
 function clusterRows(facts: RegionFacts): PartRow[] {
   const database = facts.pods.filter((pod) => pod.metadata.labels?.["app.kubernetes.io/name"] === "postgresql");
   if (database.length === 0) return [];
-  const leaders = database.filter((pod) => ["primary", "master", "standby_leader"].includes(pod.metadata.labels?.["role"] ?? ""));
+  const leaders = database.filter((pod) =>
+    ["primary", "master", "standby_leader"].includes(pod.metadata.labels?.["role"] ?? ""),
+  );
   if (leaders.length === 1) return [];
   const names = leaders.map((pod) => pod.metadata.name).join(", ");
-  return [{ region: facts.region, part: "postgresql", pod: "", role: "", healthy: false, detail: leaders.length === 0 ? "has no primary" : `has ${leaders.length} primaries: ${names}` }];
+  return [
+    {
+      region: facts.region,
+      part: "postgresql",
+      pod: "",
+      role: "",
+      healthy: false,
+      detail: leaders.length === 0 ? "has no primary" : `has ${leaders.length} primaries: ${names}`,
+    },
+  ];
 }

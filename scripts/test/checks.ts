@@ -9,7 +9,11 @@ const CHECKS = [
   { ...bin("types (tsc --strict)", "typescript/bin/tsc"), args: ["-p", "."] },
   { ...bin("lint (eslint)", "eslint/bin/eslint.js"), args: ["."] },
   { ...bin("format (prettier)", "prettier/bin/prettier.cjs"), args: ["--check", "--log-level", "warn", "."] },
-  { name: "docs/config.md is what the schema says", argv: [process.execPath, join(ROOT, "scripts/main.ts")], args: ["config-table", "--check"] },
+  {
+    name: "docs/config.md is what the schema says",
+    argv: [process.execPath, join(ROOT, "scripts/main.ts")],
+    args: ["config-table", "--check"],
+  },
 ];
 
 const LIMIT_MS = 5 * 60_000;

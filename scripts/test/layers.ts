@@ -15,9 +15,44 @@ const MINUTE = 60_000;
 
 /** In the order in which they run: the quick ones first, so that a mistake shows early. */
 export const LAYERS: readonly Layer[] = [
-  { name: "unit", what: "pure parts and their properties", folder: "test/unit", timeoutMs: 20_000, limitMs: 5 * MINUTE, needs: "nothing" },
-  { name: "stacks", what: "components and the whole program under mocks, goldens", folder: "test/stacks", timeoutMs: 30_000, limitMs: 5 * MINUTE, needs: "nothing" },
-  { name: "engines", what: "real NGINX, PgBouncer, HAProxy, PostgreSQL and Redis on loopback", folder: "test/engines", timeoutMs: 60_000, limitMs: 10 * MINUTE, needs: "engines" },
-  { name: "images", what: "what the images hold", folder: "test/images", timeoutMs: 60_000, limitMs: 15 * MINUTE, needs: "images" },
-  { name: "live", what: "a running region on an embedded cluster", folder: "test/live", timeoutMs: 120_000, limitMs: 20 * MINUTE, needs: "region" },
+  {
+    name: "unit",
+    what: "pure parts and their properties",
+    folder: "test/unit",
+    timeoutMs: 20_000,
+    limitMs: 5 * MINUTE,
+    needs: "nothing",
+  },
+  {
+    name: "stacks",
+    what: "components and the whole program under mocks, goldens",
+    folder: "test/stacks",
+    timeoutMs: 30_000,
+    limitMs: 5 * MINUTE,
+    needs: "nothing",
+  },
+  {
+    name: "engines",
+    what: "real NGINX, PgBouncer, HAProxy, PostgreSQL and Redis on loopback",
+    folder: "test/engines",
+    timeoutMs: 60_000,
+    limitMs: 10 * MINUTE,
+    needs: "engines",
+  },
+  {
+    name: "images",
+    what: "what the images hold",
+    folder: "test/images",
+    timeoutMs: 60_000,
+    limitMs: 15 * MINUTE,
+    needs: "images",
+  },
+  {
+    name: "live",
+    what: "a running region on an embedded cluster",
+    folder: "test/live",
+    timeoutMs: 120_000,
+    limitMs: 20 * MINUTE,
+    needs: "region",
+  },
 ];

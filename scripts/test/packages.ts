@@ -23,7 +23,11 @@ export async function installEngines(signal: AbortSignal): Promise<void> {
 
 function installed(name: string): boolean {
   try {
-    const state = execFileSync("dpkg-query", ["--show", "--showformat=${db:Status-Status}", name], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 10_000 });
+    const state = execFileSync("dpkg-query", ["--show", "--showformat=${db:Status-Status}", name], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout: 10_000,
+    });
     return state === "installed";
   } catch {
     return false;

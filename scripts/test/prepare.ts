@@ -29,7 +29,9 @@ export async function prepare(needs: Layer["needs"], signal: AbortSignal): Promi
 async function region(): Promise<() => Promise<void>> {
   process.env["IAM_HA_INSTANCE"] ??= TEST_INSTANCE;
   const instance = process.env["IAM_HA_INSTANCE"];
-  const ran = (await regionStatus({ instance })).some((status) => status.region === "beijing" && status.state === "running");
+  const ran = (await regionStatus({ instance })).some(
+    (status) => status.region === "beijing" && status.state === "running",
+  );
   const end = async () => {
     if (!ran) await downRegions("all", { instance, wipe: true });
   };

@@ -7,7 +7,8 @@ module.exports = class extends Mocha.reporters.Spec {
     super(runner, options);
     runner.once("end", () => {
       const { passes, failures, pending } = this.stats;
-      if (process.env.IAM_HA_TEST_STATS) writeFileSync(process.env.IAM_HA_TEST_STATS, JSON.stringify({ passes, failures, pending }));
+      if (process.env.IAM_HA_TEST_STATS)
+        writeFileSync(process.env.IAM_HA_TEST_STATS, JSON.stringify({ passes, failures, pending }));
     });
   }
 };

@@ -21,7 +21,11 @@ export async function runLayer(layer: Layer, signal: AbortSignal): Promise<Count
   const folder = mkdtempSync(join(tmpdir(), "iam-ha-test-"));
   const stats = join(folder, "stats.json");
   try {
-    const code = await mocha(["--timeout", String(layer.timeoutMs), ...files], stats, AbortSignal.any([signal, AbortSignal.timeout(layer.limitMs)]));
+    const code = await mocha(
+      ["--timeout", String(layer.timeoutMs), ...files],
+      stats,
+      AbortSignal.any([signal, AbortSignal.timeout(layer.limitMs)]),
+    );
     if (!existsSync(stats)) return { passed: 0, failed: 1, skipped: 0 };
     const read = JSON.parse(readFileSync(stats, "utf8")) as { passes: number; failures: number; pending: number };
     // Mocha counts failed tests; one that failed before it had any (a file that does not load) shows in the exit code.
@@ -36,8 +40,22 @@ function mocha(args: readonly string[], stats: string, signal: AbortSignal): Pro
   return new Promise((resolve) => {
     const child = spawn(
       process.execPath,
-      [join(ROOT, "node_modules/mocha/bin/mocha.js"), "--no-config", "--forbid-only", "--exit", "--reporter", join(ROOT, "scripts/test/reporter.cjs"), ...args],
-      { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, IAM_HA_TEST_STATS: stats }, signal, killSignal: "SIGTERM" },
+      [
+        join(ROOT, "node_modules/mocha/bin/mocha.js"),
+        "--no-config",
+        "--forbid-only",
+        "--exit",
+        "--reporter",
+        join(ROOT, "scripts/test/reporter.cjs"),
+        ...args,
+      ],
+      {
+        cwd: ROOT,
+        stdio: ["ignore", "inherit", "inherit"],
+        env: { ...process.env, IAM_HA_TEST_STATS: stats },
+        signal,
+        killSignal: "SIGTERM",
+      },
     );
     child.on("error", (error) => {
       process.stdout.write(`  mocha did not end by itself: ${error.message}\n`);

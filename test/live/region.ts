@@ -12,7 +12,10 @@ const NAMESPACE = "iam";
  *  @throws Error when it is not running */
 export function place(region = "beijing"): DeployedRegion {
   const found = loadDeployment(INSTANCE).regions.find((deployed) => deployed.region === region);
-  if (!found) throw new Error(`${region} is not running in instance ${INSTANCE}: \`npm test live\` starts it, or start it yourself`);
+  if (!found)
+    throw new Error(
+      `${region} is not running in instance ${INSTANCE}: \`npm test live\` starts it, or start it yourself`,
+    );
   return found;
 }
 
@@ -26,12 +29,25 @@ export function kubectlJson<T>(args: readonly string[], options: kubernetes.Kube
 }
 
 /** Runs a command in a container and gives what it prints. */
-export function execInPod(pod: string, container: string, argv: readonly string[], options: kubernetes.KubectlOptions = {}): Promise<string> {
-  return kubectl(["exec", ...(options.stdin === undefined ? [] : ["-i"]), pod, "-c", container, "--", ...argv], options);
+export function execInPod(
+  pod: string,
+  container: string,
+  argv: readonly string[],
+  options: kubernetes.KubectlOptions = {},
+): Promise<string> {
+  return kubectl(
+    ["exec", ...(options.stdin === undefined ? [] : ["-i"]), pod, "-c", container, "--", ...argv],
+    options,
+  );
 }
 
 /** Asks again until there is an answer that is not undefined; the last error is part of the failure. */
-export async function waitFor<T>(what: string, ask: () => Promise<T | undefined>, timeoutMs = 60_000, intervalMs = 500): Promise<T> {
+export async function waitFor<T>(
+  what: string,
+  ask: () => Promise<T | undefined>,
+  timeoutMs = 60_000,
+  intervalMs = 500,
+): Promise<T> {
   const end = Date.now() + timeoutMs;
   let last: unknown;
   for (;;) {

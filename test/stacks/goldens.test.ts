@@ -11,7 +11,10 @@ describe("what the program renders is what the goldens say", () => {
       const kept = readFileSync(join(ROOT, goldenFile(golden)), "utf8").split("\n");
       const at = rendered.findIndex((line, i) => line !== kept[i]);
       const differs = at >= 0 || rendered.length !== kept.length;
-      assert.ok(!differs, `differs from line ${at + 1} on: "${kept[at] ?? "(end)"}" is now "${rendered[at] ?? "(end)"}"; if that is meant, run \`npm run goldens\``);
+      assert.ok(
+        !differs,
+        `differs from line ${at + 1} on: "${kept[at] ?? "(end)"}" is now "${rendered[at] ?? "(end)"}"; if that is meant, run \`npm run goldens\``,
+      );
     });
   }
 

@@ -165,7 +165,7 @@ describe("ConnectionPooler", () => {
       pod.initContainers?.map(({ name, restartPolicy }) => [name, restartPolicy]),
       [["haproxy", "Always"]],
     );
-    assert.deepEqual(pod.hostAliases, [{ ip: "127.0.0.1", hostnames: ["postgresql", "postgresql-replicas"] }]);
+    assert.deepEqual(pod.hostAliases, [{ ip: "127.0.0.2", hostnames: ["postgresql", "postgresql-replicas"] }]);
   });
 
   it("names every database pod as the region's cluster does", async () => {

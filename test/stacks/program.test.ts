@@ -7,7 +7,8 @@ import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 
 /** A value no config could hold by chance: wherever it turns up, a secret has got there. */
 const CANARY = "canary0secret0value";
-const compute = (type: string, name: string) => (type.startsWith("random:") ? { result: `${CANARY}0${name}` } : undefined);
+const compute = (type: string, name: string) =>
+  type.startsWith("random:") ? { result: `${CANARY}0${name}` } : undefined;
 
 interface Template {
   metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
@@ -28,7 +29,11 @@ interface Container {
   args?: string[];
   env?: { name: string; value?: string }[];
   resources?: { requests?: Record<string, string>; limits?: Record<string, string> };
-  securityContext?: { allowPrivilegeEscalation?: boolean; readOnlyRootFilesystem?: boolean; capabilities?: { drop?: string[] } };
+  securityContext?: {
+    allowPrivilegeEscalation?: boolean;
+    readOnlyRootFilesystem?: boolean;
+    capabilities?: { drop?: string[] };
+  };
   readinessProbe?: unknown;
   livenessProbe?: unknown;
 }
@@ -59,19 +64,36 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
         assert.deepEqual(preview.resources.map((r) => r.urn).sort(), resources.map((r) => r.urn).sort());
       });
 
-      it("sends every object to the region's own provider", () => {
-        const strays = resources.filter((r) => r.type.startsWith("kubernetes:") && !r.provider.includes(`pulumi:providers:kubernetes::${region}::`));
-        assert.deepEqual(strays.map((r) => r.urn), []);
+      it("sends every resource to the region's own provider", () => {
+        const packageOf = (type: string) => type.split(":")[0]!;
+        const strays = resources.filter(
+          (r) =>
+            r.custom &&
+            packageOf(r.type) !== "pulumi" &&
+            !r.provider.includes(`pulumi:providers:${packageOf(r.type)}::${region}::`),
+        );
+        assert.deepEqual(
+          strays.map((r) => r.urn),
+          [],
+        );
       });
 
       it("gives every object a place under the region", () => {
-        const orphans = resources.filter((r) => r.custom && !r.type.startsWith("pulumi:") && !r.parent.includes("iam-ha:"));
-        assert.deepEqual(orphans.map((r) => r.urn), []);
+        const orphans = resources.filter(
+          (r) => r.custom && !r.type.startsWith("pulumi:") && !r.parent.includes("iam-ha:"),
+        );
+        assert.deepEqual(
+          orphans.map((r) => r.urn),
+          [],
+        );
       });
 
       it("names no object twice", () => {
         const names = objects.map((o) => `${o.kind}/${o.metadata.name}`);
-        assert.deepEqual(names.filter((name, i) => names.indexOf(name) !== i), []);
+        assert.deepEqual(
+          names.filter((name, i) => names.indexOf(name) !== i),
+          [],
+        );
       });
 
       it("keeps every secret in Secrets, and marks it secret wherever it is", () => {
@@ -79,7 +101,10 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
           for (const { path, value } of leaves(resource.inputs)) {
             if (typeof value !== "string" || !value.includes(CANARY)) continue;
             assert.equal(resource.type, "kubernetes:core/v1:Secret", `${resource.urn} ${path.join(".")}`);
-            assert.ok(resource.secretPaths.some((marked) => marked.every((part, i) => part === path[i])), `${resource.urn} ${path.join(".")} is not marked`);
+            assert.ok(
+              resource.secretPaths.some((marked) => marked.every((part, i) => part === path[i])),
+              `${resource.urn} ${path.join(".")} is not marked`,
+            );
           }
         }
       });
@@ -96,7 +121,8 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
             assert.equal(container.securityContext?.readOnlyRootFilesystem, true, which);
             assert.deepEqual(container.securityContext?.capabilities?.drop, ["ALL"], which);
             for (const side of ["requests", "limits"] as const) {
-              for (const what of ["cpu", "memory"]) assert.ok(container.resources?.[side]?.[what], `${which} has no ${what} ${side}`);
+              for (const what of ["cpu", "memory"])
+                assert.ok(container.resources?.[side]?.[what], `${which} has no ${what} ${side}`);
             }
             assert.match(container.image, /:[^:/]+$/, which);
             assert.doesNotMatch(container.image, /:latest$/, which);
@@ -106,7 +132,9 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
 
       it("probes every container that runs on", () => {
         const unprobed = workloads.flatMap((workload) =>
-          containersOf(workload).running.filter((c) => !c.readinessProbe && !c.livenessProbe).map((c) => `${workload.metadata.name}/${c.name}`),
+          containersOf(workload)
+            .running.filter((c) => !c.readinessProbe && !c.livenessProbe)
+            .map((c) => `${workload.metadata.name}/${c.name}`),
         );
         assert.deepEqual(unprobed, []);
       });
@@ -118,10 +146,15 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
             .flatMap((o) => (o["subjects"] as { name: string }[]).map((subject) => subject.name)),
         );
         for (const workload of workloads) {
-          const { serviceAccountName = "default", automountServiceAccountToken, volumes = [] } = templateOf(workload).spec;
+          const {
+            serviceAccountName = "default",
+            automountServiceAccountToken,
+            volumes = [],
+          } = templateOf(workload).spec;
           assert.notEqual(serviceAccountName, "default", workload.metadata.name);
           // Either into every container, or by a volume into those that need it.
-          const mounted = (automountServiceAccountToken ?? true) || JSON.stringify(volumes).includes("serviceAccountToken");
+          const mounted =
+            (automountServiceAccountToken ?? true) || JSON.stringify(volumes).includes("serviceAccountToken");
           assert.equal(mounted, bound.has(serviceAccountName), workload.metadata.name);
         }
       });
@@ -132,7 +165,9 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
           if (!selector) continue;
           // Labels that engines and Kubernetes write at run time.
           const { role: _role, "statefulset.kubernetes.io/pod-name": _pod, ...fixed } = selector;
-          const hit = workloads.some((w) => Object.entries(fixed).every(([key, value]) => templateOf(w).metadata?.labels?.[key] === value));
+          const hit = workloads.some((w) =>
+            Object.entries(fixed).every(([key, value]) => templateOf(w).metadata?.labels?.[key] === value),
+          );
           assert.ok(hit, `${service.metadata.name} selects nothing`);
         }
       });
@@ -140,18 +175,34 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
       it("says who may talk to each part, and keeps enough of it through a drain", () => {
         for (const workload of workloads) {
           const labels = templateOf(workload).metadata?.labels ?? {};
-          const selects = (selector: Record<string, string> = {}) => Object.entries(selector).every(([key, value]) => labels[key] === value);
-          const policies = objects.filter((o) => o.kind === "NetworkPolicy" && selects((o["spec"] as { podSelector: { matchLabels?: Record<string, string> } }).podSelector.matchLabels));
+          const selects = (selector: Record<string, string> = {}) =>
+            Object.entries(selector).every(([key, value]) => labels[key] === value);
+          const policies = objects.filter(
+            (o) =>
+              o.kind === "NetworkPolicy" &&
+              selects((o["spec"] as { podSelector: { matchLabels?: Record<string, string> } }).podSelector.matchLabels),
+          );
           assert.ok(policies.length > 0, `${workload.metadata.name} has no NetworkPolicy`);
           if (((workload["spec"] as { replicas?: number }).replicas ?? 1) < 2) continue;
-          const budgets = objects.filter((o) => o.kind === "PodDisruptionBudget" && selects((o["spec"] as { selector: { matchLabels?: Record<string, string> } }).selector.matchLabels));
+          const budgets = objects.filter(
+            (o) =>
+              o.kind === "PodDisruptionBudget" &&
+              selects((o["spec"] as { selector: { matchLabels?: Record<string, string> } }).selector.matchLabels),
+          );
           assert.equal(budgets.length, 1, `${workload.metadata.name} has ${budgets.length} PodDisruptionBudgets`);
-          assert.ok(templateOf(workload).spec.topologySpreadConstraints?.length, `${workload.metadata.name} is not spread`);
+          assert.ok(
+            templateOf(workload).spec.topologySpreadConstraints?.length,
+            `${workload.metadata.name} is not spread`,
+          );
         }
       });
 
       it(embedded ? "lets data be deleted with the stack" : "protects and keeps what holds data", () => {
-        const stateful = resources.filter((r) => /:(StatefulSet|Namespace)$/.test(r.type) && (r.type.endsWith("Namespace") || JSON.stringify(r.inputs).includes("volumeClaimTemplates")));
+        const stateful = resources.filter(
+          (r) =>
+            /:(StatefulSet|Namespace)$/.test(r.type) &&
+            (r.type.endsWith("Namespace") || JSON.stringify(r.inputs).includes("volumeClaimTemplates")),
+        );
         assert.ok(stateful.length >= 3);
         for (const r of stateful) {
           assert.equal(r.protect, !embedded, r.urn);

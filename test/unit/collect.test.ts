@@ -8,7 +8,11 @@ class Sample extends pulumi.ComponentResource {
   constructor(name: string, opts?: pulumi.ComponentResourceOptions) {
     super("iam-ha:test:Sample", name, {}, opts);
     const made = new random.RandomPassword("made", { length: 8 }, { parent: this });
-    new k8s.core.v1.Secret("s", { stringData: { p: pulumi.secret(made.result), q: "open" } }, { parent: this, protect: true });
+    new k8s.core.v1.Secret(
+      "s",
+      { stringData: { p: pulumi.secret(made.result), q: "open" } },
+      { parent: this, protect: true },
+    );
     this.registerOutputs({});
   }
 }

@@ -26,6 +26,8 @@ export interface OverlayOptions {
   readonly stateFolder: string;
   readonly domain: string;
   readonly namespace: string;
+  /** Port under which the edge's HTTPS is found, where it is not 443: what plain HTTP is sent on to. */
+  readonly httpsPort?: number;
 }
 
 /** The part of the overlay that only this machine knows: where the cluster is, certificates and shared passwords. It
@@ -39,6 +41,7 @@ export async function machineOverlay(place: RegionPlace, options: OverlayOptions
   const pems: CertificatePems = await pki.certificates(place.region, names);
   return {
     cluster: { context: place.context, kubeconfig: place.kubeconfig, domain: place.clusterDomain },
+    ...(options.httpsPort === undefined ? {} : { edge: { publicHttpsPort: options.httpsPort } }),
     certificatePems: pems,
     secrets: sharedPasswords(join(options.stateFolder, "passwords.json")),
   };

@@ -25,7 +25,9 @@ const resource = (inputs: Record<string, unknown>, secretPaths: string[][] = [])
 
 describe("merging config", () => {
   const tree = fc.letrec<{ tree: Record<string, unknown> }>((tie) => ({
-    tree: fc.dictionary(fc.constantFrom("a", "b", "c"), fc.oneof(fc.integer(), fc.array(fc.integer()), tie("tree")), { noNullPrototype: true }) as fc.Arbitrary<Record<string, unknown>>,
+    tree: fc.dictionary(fc.constantFrom("a", "b", "c"), fc.oneof(fc.integer(), fc.array(fc.integer()), tie("tree")), {
+      noNullPrototype: true,
+    }),
   })).tree;
 
   it("keeps what the overlay does not name, and takes all that it does", () => {
@@ -49,7 +51,10 @@ describe("reading a stack's config", () => {
   let root: string;
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), "iam-ha-config-"));
-    writeFileSync(join(root, "Pulumi.yaml"), "name: iam-ha\nconfig:\n  iam-ha:domain: { type: string, default: a.example }\n  iam-ha:edge: { type: object, default: {} }\n");
+    writeFileSync(
+      join(root, "Pulumi.yaml"),
+      "name: iam-ha\nconfig:\n  iam-ha:domain: { type: string, default: a.example }\n  iam-ha:edge: { type: object, default: {} }\n",
+    );
   });
   afterEach(() => rmSync(root, { recursive: true }));
 
@@ -71,16 +76,22 @@ describe("reading a stack's config", () => {
 
 describe("rendered objects", () => {
   it("come in an order in which they can be applied", () => {
-    const kinds = kubernetesObjects(["StatefulSet", "Secret", "Namespace", "Service"].map((kind) => resource({ kind }))).map((o) => o.kind);
+    const kinds = kubernetesObjects(
+      ["StatefulSet", "Secret", "Namespace", "Service"].map((kind) => resource({ kind })),
+    ).map((o) => o.kind);
     assert.deepEqual(kinds, ["Namespace", "Secret", "Service", "StatefulSet"]);
   });
 
   it("show no secret: neither marked values nor anything in a Secret", () => {
     const text = toYaml(
       maskedObjects([
-        resource({ kind: "ConfigMap", metadata: { name: "c" }, data: { open: "yes", hidden: "p4ss" } }, [["data", "hidden"]]),
+        resource({ kind: "ConfigMap", metadata: { name: "c" }, data: { open: "yes", hidden: "p4ss" } }, [
+          ["data", "hidden"],
+        ]),
         resource({ kind: "Secret", metadata: { name: "s" }, stringData: { password: "p4ss", "tls.key": "p4ss" } }),
-        resource({ kind: "Deployment", metadata: { name: "d" }, spec: { list: [{ value: "p4ss" }] } }, [["spec", "list", "0"]]),
+        resource({ kind: "Deployment", metadata: { name: "d" }, spec: { list: [{ value: "p4ss" }] } }, [
+          ["spec", "list", "0"],
+        ]),
       ]),
     );
     assert.doesNotMatch(text, /p4ss/);
@@ -115,7 +126,10 @@ describe("what random makes without the engine", () => {
 
   it("refuses what it would get wrong", () => {
     const state = new RandomState(join(folder, "x.json"));
-    assert.throws(() => state.compute("random:index/randomId:RandomId", "a", {}), /is not supported without the engine/);
+    assert.throws(
+      () => state.compute("random:index/randomId:RandomId", "a", {}),
+      /is not supported without the engine/,
+    );
     assert.throws(() => state.compute(TYPE, "a", { length: 8 }), /only passwords with special: false/);
     assert.equal(state.compute("kubernetes:core/v1:Secret", "a", {}), undefined);
   });

@@ -7,10 +7,24 @@ import { statusTable } from "../../../scripts/status/table.ts";
 const labels = (part: string, more: Record<string, string> = {}) => ({ "app.kubernetes.io/name": part, ...more });
 const ready = (name: string, part: string, more: Record<string, string> = {}): PodFacts => ({
   metadata: { name, labels: labels(part, more) },
-  status: { phase: "Running", conditions: [{ type: "Ready", status: "True" }], containerStatuses: [{ name: part, ready: true, restartCount: 0 }] },
+  status: {
+    phase: "Running",
+    conditions: [{ type: "Ready", status: "True" }],
+    containerStatuses: [{ name: part, ready: true, restartCount: 0 }],
+  },
 });
-const facts = (over: Partial<RegionFacts>): RegionFacts => ({ region: "beijing", workloads: [], pods: [], redisRoles: {}, ...over });
-const workload = (name: string, part: string, replicas: number) => ({ kind: "StatefulSet", metadata: { name, labels: labels(part) }, spec: { replicas } });
+const facts = (over: Partial<RegionFacts>): RegionFacts => ({
+  region: "beijing",
+  workloads: [],
+  pods: [],
+  redisRoles: {},
+  ...over,
+});
+const workload = (name: string, part: string, replicas: number) => ({
+  kind: "StatefulSet",
+  metadata: { name, labels: labels(part) },
+  spec: { replicas },
+});
 
 describe("the status board", () => {
   it("shows each pod with its role", () => {
@@ -37,27 +51,50 @@ describe("the status board", () => {
 
   it("is unhealthy where pods are missing", () => {
     const rows = assess(facts({ workloads: [workload("edge", "edge", 2)], pods: [ready("edge-a", "edge")] }));
-    assert.deepEqual(rows.map((row) => [row.healthy, row.detail]), [[true, ""], [false, "1 of 2 pods exist"]]);
+    assert.deepEqual(
+      rows.map((row) => [row.healthy, row.detail]),
+      [
+        [true, ""],
+        [false, "1 of 2 pods exist"],
+      ],
+    );
   });
 
   it("says why a pod is not ready", () => {
     const pod: PodFacts = {
       metadata: { name: "edge-a", labels: labels("edge") },
-      status: { phase: "Pending", containerStatuses: [{ name: "nginx", ready: false, restartCount: 3, state: { waiting: { reason: "ImagePullBackOff" } } }] },
+      status: {
+        phase: "Pending",
+        containerStatuses: [
+          { name: "nginx", ready: false, restartCount: 3, state: { waiting: { reason: "ImagePullBackOff" } } },
+        ],
+      },
     };
-    assert.equal(assess(facts({ workloads: [workload("edge", "edge", 1)], pods: [pod] }))[0]?.detail, "nginx: ImagePullBackOff");
+    assert.equal(
+      assess(facts({ workloads: [workload("edge", "edge", 1)], pods: [pod] }))[0]?.detail,
+      "nginx: ImagePullBackOff",
+    );
   });
 
   it("does not mind a pod that leaves while enough others are healthy", () => {
-    const old: PodFacts = { ...ready("edge-old", "edge"), metadata: { name: "edge-old", labels: labels("edge"), deletionTimestamp: "now" } };
+    const old: PodFacts = {
+      ...ready("edge-old", "edge"),
+      metadata: { name: "edge-old", labels: labels("edge"), deletionTimestamp: "now" },
+    };
     const rows = assess(facts({ workloads: [workload("edge", "edge", 1)], pods: [old, ready("edge-new", "edge")] }));
-    assert.deepEqual(rows.map((row) => row.pod), ["edge-new"]);
+    assert.deepEqual(
+      rows.map((row) => row.pod),
+      ["edge-new"],
+    );
   });
 
   it("is unhealthy where the database has no primary, or two", () => {
     const set = workload("postgresql-beijing", "postgresql", 2);
     const pods = (roles: string[]) => roles.map((role, i) => ready(`p-${i}`, "postgresql", { role }));
-    const details = (roles: string[]) => assess(facts({ workloads: [set], pods: pods(roles) })).filter((row) => !row.healthy).map((row) => row.detail);
+    const details = (roles: string[]) =>
+      assess(facts({ workloads: [set], pods: pods(roles) }))
+        .filter((row) => !row.healthy)
+        .map((row) => row.detail);
     assert.deepEqual(details(["primary", "replica"]), []);
     assert.deepEqual(details(["replica", "replica"]), ["has no primary"]);
     assert.deepEqual(details(["primary", "primary"]), ["has 2 primaries: p-0, p-1"]);
@@ -73,7 +110,10 @@ describe("the status board", () => {
   });
 
   it("prints as a table with a closing line", () => {
-    const text = statusTable([{ region: "beijing", part: "edge", pod: "edge-a", role: "", healthy: false, detail: "nginx: not ready" }], false);
+    const text = statusTable(
+      [{ region: "beijing", part: "edge", pod: "edge-a", role: "", healthy: false, detail: "nginx: not ready" }],
+      false,
+    );
     assert.match(text, /^region {3}part {2}pod {5}role {2}health {6} detail$/m);
     assert.match(text, /NOT HEALTHY {2}nginx: not ready/);
     assert.match(text, /1 of 1 not healthy$/);
