@@ -10,7 +10,10 @@ import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 import { edge, execInPod, INSTANCE, kubectl, kubectlJson, logIn, place, waitFor } from "./region.ts";
 
 interface Listed {
-  items: { kind: string; metadata: { name: string; resourceVersion: string; labels?: Record<string, string> } }[];
+  items: {
+    kind: string;
+    metadata: { name: string; resourceVersion: string; generation?: number; labels?: Record<string, string> };
+  }[];
 }
 
 describe("a running region, whole", function () {
@@ -152,10 +155,17 @@ describe("what is applied", () => {
 
   /** Versions of what the program owns; what engines write at run time (Endpoints, leases) is not in it. */
   async function versions(): Promise<Record<string, string>> {
-    const kinds = "configmaps,secrets,services,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets";
+    const kinds =
+      "configmaps,secrets,services,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,deployments,statefulsets";
     const { items } = await kubectlJson<Listed>(["get", kinds, "-l", "app.kubernetes.io/managed-by=pulumi"]);
     assert.ok(items.length > 20);
-    return Object.fromEntries(items.map((o) => [`${o.kind}/${o.metadata.name}`, o.metadata.resourceVersion]));
+    return Object.fromEntries(
+      items.map(({ kind, metadata }) => [
+        `${kind}/${metadata.name}`,
+        // Controllers write the status of what has a generation, and that is a new version too.
+        String(metadata.generation ?? metadata.resourceVersion),
+      ]),
+    );
   }
 });
 
