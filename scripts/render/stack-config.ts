@@ -4,7 +4,8 @@ import { parse } from "yaml";
 import { SECRET_KEYS } from "../../stacks/config.ts";
 import { ROOT } from "../paths.ts";
 
-const PROJECT = "iam-ha";
+/** Name of the project, which stands before every key of its config. */
+export const PROJECT = "iam-ha";
 export type ConfigTree = Record<string, unknown>;
 
 /** The stack's config as the engine would hand it to the program. */
@@ -17,6 +18,15 @@ export interface StackConfigText {
  *  overlays are merged key by key; the engine itself takes a stack's object whole.
  *  @throws Error when the stack's file is missing or holds encrypted values, which only the engine can read */
 export function readStackConfig(stack: string, overlays: readonly ConfigTree[] = [], root = ROOT): StackConfigText {
+  const merged = readStackTree(stack, overlays, root);
+  return {
+    config: Object.fromEntries(Object.entries(merged).map(([key, value]) => [`${PROJECT}:${key}`, toText(value)])),
+    secretKeys: SECRET_KEYS.map((key) => `${PROJECT}:${key}`),
+  };
+}
+
+/** The same, as a tree of values by key, without the project's prefix. */
+export function readStackTree(stack: string, overlays: readonly ConfigTree[] = [], root = ROOT): ConfigTree {
   const file = join(root, `Pulumi.${stack}.yaml`);
   if (!existsSync(file))
     throw new Error(`there is no Pulumi.${stack}.yaml: known stacks are the Pulumi.<region>.yaml files`);
@@ -30,10 +40,7 @@ export function readStackConfig(stack: string, overlays: readonly ConfigTree[] =
       `${PROJECT}:${encrypted} in Pulumi.${stack}.yaml is encrypted: only the Pulumi engine can read it. Use \`pulumi\`, or leave it out here`,
     );
   }
-  return {
-    config: Object.fromEntries(Object.entries(merged).map(([key, value]) => [`${PROJECT}:${key}`, toText(value)])),
-    secretKeys: SECRET_KEYS.map((key) => `${PROJECT}:${key}`),
-  };
+  return merged;
 }
 
 /** Objects are merged key by key, everything else is replaced; neither argument is changed. */
