@@ -115,7 +115,7 @@ export function backlogBytes(settings: Pick<RedisSettings, "resources">): number
 export const ACL_RULES: Record<RedisUser, string> = {
   [APPLICATION_USER]: "~* &* +@all -@admin -@dangerous +info",
   [KEEPER_USER]:
-    "resetkeys resetchannels -@all +ping +info +cluster|info +cluster|nodes +cluster|meet +cluster|forget +cluster|replicate +cluster|addslotsrange +cluster|failover +client|setinfo +client|setname",
+    "resetkeys resetchannels -@all +ping +info +cluster|info +cluster|nodes +cluster|meet +cluster|forget +cluster|replicate +cluster|addslotsrange +cluster|failover +cluster|bumpepoch +client|setinfo +client|setname",
   [NODE_USER]:
     "resetkeys resetchannels -@all +psync +replconf +ping +info +role +cluster|info +cluster|nodes +cluster|failover +config|set +acl|load",
 };

@@ -57,14 +57,15 @@ export function redisPodTemplate(args: RedisPodArgs): k8s.types.input.core.v1.Po
           startupProbe: {
             exec: { command: script("alive.sh") },
             periodSeconds: 2,
-            timeoutSeconds: 5,
+            timeoutSeconds: 10,
             failureThreshold: 30,
           },
           livenessProbe: {
             exec: { command: script("alive.sh") },
             periodSeconds: 3 * settings.probePeriodSeconds,
-            timeoutSeconds: 5,
-            failureThreshold: 3,
+            timeoutSeconds: 10,
+            // Redis replaces a hanging master within seconds; its restart is not what anyone waits for.
+            failureThreshold: 5,
           },
           readinessProbe: {
             exec: { command: script("ready.sh") },

@@ -30,6 +30,8 @@ export interface Peer {
   /** Its address turned out to be another node's. */
   readonly noAddress: boolean;
   readonly connected: boolean;
+  /** Version of its slots, or for a replica of its master's: the higher one wins. */
+  readonly configEpoch: number;
   readonly slots: readonly SlotRange[];
 }
 
@@ -59,7 +61,7 @@ export function parseClusterNodes(text: string): { self: Peer; peers: Peer[] } {
 }
 
 function parsePeer(line: string): Peer {
-  const [id, where, flagText, master, , , , link, ...slots] = line.trim().split(" ");
+  const [id, where, flagText, master, , , epoch, link, ...slots] = line.trim().split(" ");
   if (!id || !where || !flagText || !master || !link) throw new RangeError(`not a line of CLUSTER NODES: ${line}`);
   const [endpoint = "", hostname = ""] = where.split(",");
   const flags = flagText.split(",");
@@ -75,6 +77,7 @@ function parsePeer(line: string): Peer {
     handshake: flags.includes("handshake"),
     noAddress: flags.includes("noaddr"),
     connected: link === "connected",
+    configEpoch: Number(epoch),
     // [93-<-id] and [93->-id] are slots on the move: they still count where they are listed plainly.
     slots: slots.filter((slot) => !slot.startsWith("[")).map(parseRange),
   };

@@ -1,5 +1,5 @@
 import type { Action, Problem } from "./redis-topology.ts";
-import { knows, type Live, type World } from "./redis-world.ts";
+import { knows, ownsSlots, type Absent, type Live, type World } from "./redis-world.ts";
 
 /** Ids that never return and own nothing are forgotten by everyone at once: those left out would spread them again. */
 export function forgets(world: World): Action[] {
@@ -34,15 +34,15 @@ export function introductions({ live }: World): Action[] {
 }
 
 /** Reports slots whose owner is not there.
- *  @returns whether a replica of such an owner is there, whose election must not be disturbed */
+ *  @returns whether it is not yet decided what becomes of one of them, and nodes are better left as they are */
 export function lostOwners(world: World, problems: Problem[]): boolean {
   let pending = false;
-  for (const { id, hostname, fate, ownsSlots: owner, silent, told } of world.absent) {
+  for (const { id, hostname, superseded, fate, ownsSlots: owner, silent, told } of world.absent) {
     if (!owner) continue;
     const name = hostname || id;
     const heirs = world.live.filter((node) => node.view.self.masterId === id).map((node) => node.name);
     const absentHeirs = world.absent.filter(
-      (other) => other.fate === "away" && other.told.some(({ peer }) => peer.masterId === id),
+      (other) => other.fate === "away" && !other.superseded && other.told.some(({ peer }) => peer.masterId === id),
     );
     if (heirs.length > 0) {
       pending = true;
@@ -53,8 +53,9 @@ export function lostOwners(world: World, problems: Problem[]): boolean {
         message: `master ${name} is gone, ${given}: ${heirs.join(", ")}`,
       });
     } else if (!silent) {
-      // Others are in contact with it: out of our sight only, or a master of another region.
-      continue;
+      // Others are in contact with it: out of our sight only, or a master of another region. Or they have not noticed yet
+      // that its name answers under another id: empty nodes are then kept until it is clear what is lost.
+      pending ||= superseded;
     } else if (fate === "away" || absentHeirs.length > 0) {
       const names = [...(fate === "away" ? [name] : []), ...absentHeirs.map((other) => other.hostname || other.id)];
       problems.push({
@@ -74,16 +75,45 @@ export function lostOwners(world: World, problems: Problem[]): boolean {
 }
 
 /** A replica is elected by the majority of the masters. Where so many of them have lost their volumes that none can ever
- *  come together again, the replica of such a one takes over without a vote. That is safe, as its master cannot be alive
- *  somewhere unseen: its name answers under another id, and Kubernetes runs one pod of a name at a time. One at once: each
- *  that has taken over may vote, and Redis then elects the next by itself. */
+ *  come together again, or where the others refuse their votes for ever (see `bumps`), the replica of one whose volume is
+ *  lost takes over without a vote. That is safe, as its master cannot be alive somewhere unseen: its name answers under
+ *  another id, and Kubernetes runs one pod of a name at a time. One at once: each that has taken over may vote, and Redis
+ *  then elects the next by itself. */
 export function takeovers(world: World): Action[] {
   const owners = new Set(world.stretches.map(({ owner }) => owner));
   const gone = world.absent.filter(({ ownsSlots, fate }) => ownsSlots && fate === "replaced");
-  if (gone.length < owners.size / 2) return [];
-  const heirs = world.live.filter((node) => gone.some(({ id }) => id === node.view.self.masterId));
+  const noMajority = gone.length >= owners.size / 2;
+  const heirs = world.live.filter((node) => {
+    const master = gone.find(({ id }) => id === node.view.self.masterId);
+    return master !== undefined && (noMajority || isOutdated(node, master));
+  });
   const best = heirs.reduce<Live | undefined>((a, b) => (a && a.view.offset >= b.view.offset ? a : b), undefined);
   if (!best) return [];
-  const cause = `${gone.length} of ${owners.size} masters lost their volumes, so none of their replicas can be elected`;
+  const cause = noMajority
+    ? `${gone.length} of ${owners.size} masters lost their volumes, so none of their replicas can be elected`
+    : "its master lost its volume, and the others take its slots' epoch for outdated and refuse their votes";
   return [{ kind: "takeover", at: best.name, cause }];
+}
+
+/** Whether others believe a newer epoch of a dead master than its replica does: they then never vote for it. */
+function isOutdated(replica: Live, { told }: Absent): boolean {
+  const epochs = told.map(({ by, peer }) => ({ by, epoch: peer.configEpoch }));
+  const own = epochs.find(({ by }) => by === replica)?.epoch ?? 0;
+  return epochs.some(({ by, epoch }) => ownsSlots(by) && epoch > own);
+}
+
+/** A node that finds another one at a master's former address takes that one's epoch for the master's. No word of the
+ *  master's own, lower one corrects that, and should the master die, its replica's lower epoch gets no vote. So the
+ *  master takes a new one, higher than all. */
+export function bumps({ live }: World): Action[] {
+  return live.filter(ownsSlots).flatMap((master): Action[] => {
+    const { configEpoch } = master.view.self;
+    const wrong = live.find(({ view }) =>
+      view.peers.some(({ id, handshake, configEpoch: told }) => id === master.id && !handshake && told > configEpoch),
+    );
+    if (!wrong) return [];
+    return [
+      { kind: "bump", at: master.name, cause: `${wrong.name} believes a newer epoch of ${master.name} than its own` },
+    ];
+  });
 }

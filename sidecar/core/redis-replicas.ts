@@ -101,8 +101,10 @@ function settledReplicas(desired: Desired, world: World, fixed: (node: Live | un
   const live = world.live
     .filter((node) => node.view.self.role === "replica" && !isOrphan(node, world))
     .map((node) => ({ ...placed(desired, node), masterId: node.view.self.masterId, fixed: fixed(node) }));
+  // One whose name answers under another id is gone, long before the others have noticed its silence.
   const away = world.absent
-    .filter(({ fate, told }) => fate === "away" && told.some(({ peer }) => peer.role === "replica"))
+    .filter(({ fate, superseded }) => fate === "away" && !superseded)
+    .filter(({ told }) => told.some(({ peer }) => peer.role === "replica"))
     .map(({ id, told }) => ({
       id,
       machine: undefined,

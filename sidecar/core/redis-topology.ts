@@ -1,6 +1,6 @@
 import { creation } from "./redis-creation.ts";
 import type { NodeAddress, SlotRange } from "./redis-nodes.ts";
-import { forgets, introductions, lostOwners, takeovers } from "./redis-repairs.ts";
+import { bumps, forgets, introductions, lostOwners, takeovers } from "./redis-repairs.ts";
 import { adoptions, attachments, moves, spreadMasters } from "./redis-replicas.ts";
 import { groupsOf, hasData, worldOf, type NodeObservation } from "./redis-world.ts";
 
@@ -26,6 +26,7 @@ export type Action = { readonly at: string; readonly cause: string } & (
   | { readonly kind: "assign"; readonly slots: SlotRange }
   | { readonly kind: "replicate"; readonly masterId: string }
   | { readonly kind: "failover" }
+  | { readonly kind: "bump" }
   | { readonly kind: "takeover" }
 );
 
@@ -94,7 +95,7 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
     return done([...repairs, ...creation(desired, world, problems, repairs.length > 0)]);
   }
   const pending = lostOwners(world, problems);
-  repairs.push(...takeovers(world));
+  repairs.push(...takeovers(world), ...bumps(world));
   if (world.contested > 0) {
     problems.push({
       kind: "slots-contested",

@@ -27,8 +27,10 @@ export interface Absent {
   readonly hostname: string;
   /** Who tells of it, and what. */
   readonly told: readonly { readonly by: Live; readonly peer: Peer }[];
-  /** `replaced`: the pod of its name lives under another id, so this one never returns. `unknown`: all expected nodes
-   *  are there and it is none of them. `away`: it may come back, or is none of ours. */
+  /** Its name answers under another id: whoever still tells of it has only not noticed yet. */
+  readonly superseded: boolean;
+  /** `replaced`: superseded, and everyone has noticed its silence. `unknown`: given up, and all expected nodes are there
+   *  and it is none of them. `away`: it may come back, or is none of ours, or has not been missed yet. */
   readonly fate: "replaced" | "unknown" | "away";
   /** Nobody who tells of it is in contact with it. */
   readonly silent: boolean;
@@ -114,9 +116,9 @@ function absentOf(
     const hostname = tellers.find(({ peer }) => peer.hostname !== "")?.peer.hostname ?? "";
     const silent = tellers.every(({ peer }) => peer.failed || peer.suspect || peer.noAddress);
     const givenUp = silent && tellers.some(({ peer }) => peer.failed || peer.noAddress);
-    const fate =
-      silent && names.has(hostname) ? "replaced" : givenUp && hostname === "" && allHere ? "unknown" : "away";
-    return { id, hostname, told: tellers, fate, silent, ownsSlots: owners.has(id) };
+    const superseded = names.has(hostname);
+    const fate = silent && superseded ? "replaced" : givenUp && hostname === "" && allHere ? "unknown" : "away";
+    return { id, hostname, told: tellers, superseded, fate, silent, ownsSlots: owners.has(id) };
   });
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import type { LookupFunction } from "node:net";
 import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
@@ -125,6 +125,16 @@ describe("the Redis keeper with six real nodes", function () {
     await servers.stop();
   });
 
+  afterEach(async function () {
+    if (this.currentTest?.state !== "failed") return;
+    // What the keeper did, and what each node says: without them a failure here cannot be understood afterwards.
+    for (const line of keeper.log.slice(-60)) process.stdout.write(`${JSON.stringify(line)}\n`);
+    for (const node of servers.nodes) {
+      const answer = await servers.ask(node, "keeper", "CLUSTER", "NODES").catch((error: unknown) => String(error));
+      process.stdout.write(`${node.name}\n${answer}\n`);
+    }
+  });
+
   const lookUp: LookupFunction = (name, options, callback) => {
     const address = servers.nodes.find((node) => node.name === name)?.address;
     if (!address) callback(new Error(`no node ${name}`), "");
@@ -137,9 +147,18 @@ describe("the Redis keeper with six real nodes", function () {
 
   /** Whether all six agree on three masters with all slots and one replica each, in contact and in good state. */
   async function complete(): Promise<boolean> {
+    const epochs = new Map<string, number>();
+    for (const node of servers.nodes) {
+      const { self } = await viewOf(node);
+      epochs.set(self.id, self.configEpoch);
+    }
     for (const node of servers.nodes) {
       const { self, peers } = await viewOf(node);
       const all = [self, ...peers];
+      // A newer epoch than the master's own would cost its replica every vote.
+      for (const peer of peers.filter(({ slots }) => slots.length > 0)) {
+        assert.ok(peer.configEpoch <= epochs.get(peer.id)!, `${node.name} has a wrong epoch of ${peer.hostname}`);
+      }
       const masters = all.filter((peer) => peer.slots.length > 0);
       assert.equal(all.length, 6, `${node.name} knows ${all.length} nodes`);
       assert.ok(
@@ -353,6 +372,9 @@ describe("the Redis keeper with six real nodes", function () {
       assert.equal(await client.ping(), "PONG");
       client.disconnect();
     }
+    await eventually("the node's scripts have the new password", 30_000, () =>
+      readFileSync(join(node!.folder, "run/own/node"), "utf8").startsWith("another-password"),
+    );
     // Its own scripts have the new password, and replication goes on with it.
     for (const each of servers.nodes) {
       await eventually(
@@ -363,8 +385,22 @@ describe("the Redis keeper with six real nodes", function () {
       );
       assert.equal((await servers.script(each, "alive.sh")).code, 0);
     }
-    for (const file of ["users.acl", "redis.conf"])
+    for (const file of ["users.acl", "redis.conf", "own/node", "own/tls.key"])
       assert.equal(statSync(join(node!.folder, "run", file)).mode & 0o777, 0o600);
+  });
+
+  it("starts again in the same pod, after passwords have changed too", async () => {
+    const [node] = servers.nodes;
+    for (const round of [1, 2]) {
+      await servers.restartContainer(node!);
+      await eventually(
+        `it is ready, round ${round}`,
+        30_000,
+        async () => (await servers.script(node!, "ready.sh")).code === 0,
+        500,
+      );
+    }
+    await eventually("the cluster is whole", 40_000, complete, 200);
   });
 
   it("ends when told to", async () => {

@@ -97,6 +97,12 @@ export class RedisModel {
     node.copies = new Set();
   }
 
+  /** One node takes an epoch it hears at a former address of another for that one's. */
+  mistake(i: number, about: number): void {
+    const entry = this.nodes[i]!.table.get(this.nodes[about]!.id);
+    if (entry) entry.epoch = Math.max(entry.epoch, this.#epoch);
+  }
+
   /** All that nodes do by themselves within some seconds; without elections: within one. */
   settle({ elections = true } = {}): void {
     for (let round = 0; round < 3; round++) {
@@ -114,7 +120,9 @@ export class RedisModel {
         entry.connected = reached;
         entry.failed = !reached;
         if (!reached) continue;
-        Object.assign(entry, { hostname: b.name, masterId: b.masterId, slots: [...b.slots], epoch: b.epoch });
+        // An epoch once heard only grows.
+        const epoch = Math.max(entry.epoch, b.epoch);
+        Object.assign(entry, { hostname: b.name, masterId: b.masterId, slots: [...b.slots], epoch });
         // Whoever is reached learns the present address of the one who reaches it.
         b.table.get(a.id)!.address = a.address;
         for (const [other, known] of b.table) {
@@ -177,7 +185,11 @@ export class RedisModel {
       const rivals = this.nodes.filter((node) => node.up && node !== replica && node.masterId === replica.masterId);
       if (!this.#holds(replica, entry.slots) && rivals.some((node) => this.#holds(node, entry.slots))) continue;
       const owners = new Set([...replica.table].filter(([, e]) => e.slots.length > 0).map(([id]) => id));
-      const voters = [...owners].filter((id) => this.live(id) && replica.table.get(id)!.connected);
+      const voters = [...owners].filter((id) => {
+        const voter = this.live(id);
+        const known = voter?.table.get(replica.masterId!)?.epoch ?? 0;
+        return voter && replica.table.get(id)!.connected && known <= entry.epoch;
+      });
       if (voters.length > owners.size / 2) this.#promote(replica, entry);
     }
   }
@@ -212,7 +224,7 @@ export class RedisModel {
   }
 
   #view(node: ModelNode): NodeView {
-    const peer = (id: string, e: Omit<Entry, "epoch">, myself: boolean): Peer => ({
+    const peer = (id: string, e: Entry, myself: boolean): Peer => ({
       id,
       address: e.address,
       hostname: e.hostname,
@@ -224,6 +236,7 @@ export class RedisModel {
       handshake: false,
       noAddress: false,
       connected: e.connected,
+      configEpoch: e.epoch,
       slots: e.slots,
     });
     const self = peer(node.id, { ...node, hostname: node.name, failed: false, connected: true }, true);
@@ -305,6 +318,9 @@ export class RedisModel {
         Object.assign(master, { slots: [], masterId: node.id });
         return;
       }
+      case "bump":
+        node.epoch = ++this.#epoch;
+        return;
       case "takeover": {
         const entry = node.table.get(node.masterId ?? "");
         assert.ok(

@@ -140,7 +140,14 @@ export class RedisServers {
     await ended;
   }
 
-  /** Starts the node again at another address, with or without its data. */
+  /** Starts the node's server again in the same pod: what it had in memory, it finds again. */
+  async restartContainer(node: TestNode): Promise<void> {
+    await this.kill(node);
+    this.startNode(node);
+    await this.answers(node);
+  }
+
+  /** Starts the node again as a new pod: at another address, with or without its data. */
   async restart(node: TestNode, address: string, { empty = false } = {}): Promise<void> {
     await this.kill(node);
     // The memory of a pod does not outlive it.

@@ -44,12 +44,13 @@ render_config() {
 	mv "$RUN_DIR/redis.conf.new" "$RUN_DIR/redis.conf"
 }
 
-# What the running server knows by now, for our own connections to it: the mounted files may already be newer.
+# What the running server knows by now, for our own connections to it: the mounted files may already be newer. A
+# container that restarts finds the files of the one before; each is replaced whole, as probes may be reading it.
 keep_credentials() {
 	mkdir -p "$RUN_DIR/own"
-	# -f: what is there already is as little writable as the mounted files.
-	cp -f "$SECRETS_DIR/node" "$RUN_DIR/own/password"
-	cp -f "$TLS_DIR/tls.crt" "$TLS_DIR/tls.key" "$TLS_DIR/ca.crt" "$RUN_DIR/own/"
+	for file in "$SECRETS_DIR/node" "$TLS_DIR/tls.crt" "$TLS_DIR/tls.key" "$TLS_DIR/ca.crt"; do
+		cat "$file" >"$RUN_DIR/own/.new" && mv -f "$RUN_DIR/own/.new" "$RUN_DIR/own/${file##*/}" || return 1
+	done
 }
 
 # cli_as USER PASSWORD-FILE ...: redis-cli to this node unless -h says otherwise, for CLI_TIMEOUT seconds at most.
@@ -62,7 +63,7 @@ cli_as() {
 		-h "${REDIS_HOST:-localhost}" -p "$REDIS_PORT" "$@"
 }
 # As the user "node", with the password that the running server knows.
-cli() { cli_as node "$RUN_DIR/own/password" "$@"; }
+cli() { cli_as node "$RUN_DIR/own/node" "$@"; }
 
 # Changes when a mounted Secret does.
 fingerprint() { cat "$TLS_DIR/tls.crt" "$TLS_DIR/tls.key" "$TLS_DIR/ca.crt" "$SECRETS_DIR"/* | sha256sum; }

@@ -16,7 +16,7 @@ apply() {
 	answered_ok "$(cli acl load 2>&1)" "ACL LOAD" || return 1
 	answered_ok "$(cli config set tls-cert-file "$TLS_DIR/tls.crt" tls-key-file "$TLS_DIR/tls.key" \
 		tls-ca-cert-file "$TLS_DIR/ca.crt" 2>&1)" "taking the certificate" || return 1
-	keep_credentials
+	keep_credentials || return 1
 	answered_ok "$(cli -x config set masterauth <"$SECRETS_DIR/node" 2>&1)" "taking the replication password" || return 1
 	say "reload: took renewed certificates and passwords"
 }

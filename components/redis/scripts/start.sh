@@ -15,6 +15,6 @@ done
 
 render_users
 render_config
-keep_credentials
+keep_credentials || fail "cannot write to $RUN_DIR/own"
 sh "$here/reload.sh" $$ &
 exec redis-server "$RUN_DIR/redis.conf"

@@ -23,6 +23,7 @@ describe("what Redis nodes say", () => {
       [102, 102],
     ]);
     assert.equal(slotCount(self.slots), 102);
+    assert.equal(self.configEpoch, 3);
     const [b, c, d, e] = peers;
     assert.deepEqual([b!.role, b!.masterId, b!.failed], ["replica", ID("a"), false]);
     assert.deepEqual([c!.failed, c!.noAddress, c!.connected, c!.slots], [true, true, false, [[10923, 16383]]]);
@@ -80,18 +81,14 @@ describe("placement", () => {
   });
 
   it("finds the cheapest assignment, as trying all of them does", () => {
-    const matrix = fc
-      .integer({ min: 1, max: 5 })
-      .chain((rows) =>
-        fc
-          .integer({ min: rows, max: 6 })
-          .chain((columns) =>
-            fc.array(fc.array(fc.nat(50), { minLength: columns, maxLength: columns }), {
-              minLength: rows,
-              maxLength: rows,
-            }),
-          ),
-      );
+    const matrix = fc.integer({ min: 1, max: 5 }).chain((rows) =>
+      fc.integer({ min: rows, max: 6 }).chain((columns) =>
+        fc.array(fc.array(fc.nat(50), { minLength: columns, maxLength: columns }), {
+          minLength: rows,
+          maxLength: rows,
+        }),
+      ),
+    );
     const best = (cost: number[][], row = 0, used = new Set<number>()): number => {
       if (row === cost.length) return 0;
       const options = cost[row]!.flatMap((price, column) =>

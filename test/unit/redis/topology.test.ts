@@ -11,6 +11,7 @@ const ROUNDS = 25;
 type Event =
   | { kind: "kill" | "restart" | "wipe"; node: number }
   | { kind: "move"; node: number; machine: number }
+  | { kind: "mistake"; node: number; about: number }
   | { kind: "restart-all" }
   | { kind: "settle" }
   | { kind: "keeper"; settled: boolean; unseen: number[]; actions: number };
@@ -19,6 +20,7 @@ const node = fc.nat(NODES - 1);
 const event: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ kind: fc.constantFrom("kill" as const, "restart" as const, "wipe" as const), node }),
   fc.record({ kind: fc.constant("move" as const), node, machine: fc.nat(3) }),
+  fc.record({ kind: fc.constant("mistake" as const), node, about: node }),
   fc.record({ kind: fc.constant("restart-all" as const) }),
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("settle" as const) }) },
   {
@@ -43,6 +45,8 @@ function happen(model: RedisModel, desired: Desired, what: Event): void {
       return model.restart(what.node, { wipe: true });
     case "move":
       return model.restart(what.node, { machine: `machine-${what.machine}` });
+    case "mistake":
+      return model.mistake(what.node, what.about);
     case "restart-all":
       return model.nodes.forEach((_, i) => model.restart(i));
     case "settle":
@@ -207,6 +211,37 @@ describe("the plan of the Redis keeper", () => {
     assert.deepEqual(model.flaws(false), []);
   });
 
+  it("heals an epoch that others mistook, so that the replica can be elected", () => {
+    const desired: Desired = { masters: MASTERS, spread: false };
+    const masterOf = (model: RedisModel) => model.nodes.findIndex((one) => one.slots.length > 0);
+    const kinds = (model: RedisModel) =>
+      plan(desired, { nodes: model.observe(), settled: true }).actions.map(({ kind }) => kind);
+    for (const healed of [true, false]) {
+      const model = new RedisModel(MASTERS, NODES, 1);
+      run(model, desired);
+      const master = masterOf(model);
+      model.nodes.forEach((one, i) => one.slots.length > 0 && i !== master && model.mistake(i, master));
+      assert.deepEqual(kinds(model), ["bump"]);
+      if (healed) {
+        run(model, desired);
+        model.kill(master);
+        model.settle();
+        assert.ok(
+          model.nodes.some((one) => one.up && one.slots.some(([first]) => first === 0)),
+          "the replica serves",
+        );
+        continue;
+      }
+      // Its volume is lost before anything could be healed: nobody would ever vote for the replica.
+      model.restart(master, { wipe: true });
+      model.settle();
+      assert.ok(kinds(model).includes("takeover"));
+      run(model, desired);
+      assert.deepEqual(model.flaws(false), []);
+      assert.equal(model.lost, false);
+    }
+  });
+
   it("gives a lost shard out anew once its dead owner is forgotten by a person", () => {
     const desired: Desired = { masters: MASTERS, spread: false };
     const model = new RedisModel(MASTERS, NODES, 1);
@@ -217,6 +252,10 @@ describe("the plan of the Redis keeper", () => {
     model.nodes.forEach((one, i) => {
       if (one === master || one.masterId === dead) model.restart(i, { wipe: true });
     });
+    // Before anyone has noticed, too, the empty nodes are kept for the lost shard.
+    for (let round = 0; round < 2; round++)
+      for (const action of plan(desired, { nodes: model.observe(), settled: true }).actions) model.apply(action);
+    assert.equal(model.nodes.filter((one) => one.masterId === undefined && one.slots.length === 0).length, 2);
     model.settle();
     run(model, desired);
     assert.deepEqual(problemsOf(model, desired), ["shard-lost"]);
