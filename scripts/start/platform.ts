@@ -77,6 +77,7 @@ async function renderAndApply(
 
 async function waitHealthy(place: DeployedRegion, signal: AbortSignal, onText: (text: string) => void): Promise<void> {
   const end = Date.now() + HEALTHY_LIMIT_MS;
+  let told = "";
   for (;;) {
     const rows = await regionRows(place, signal);
     const healthy = rows.filter((row) => row.healthy).length;
@@ -85,9 +86,10 @@ async function waitHealthy(place: DeployedRegion, signal: AbortSignal, onText: (
     const sick = rows.filter((row) => !row.healthy).map((row) => `${row.pod || row.part} (${row.detail})`);
     if (Date.now() > end)
       throw new Error(`${place.region} is not healthy after ${HEALTHY_LIMIT_MS / 60_000} min: ${sick.join("; ")}`);
-    onText(
-      `${bar(healthy / rows.length)} ${place.region}: waiting for ${sick[0]}${sick.length > 1 ? ` and ${sick.length - 1} more` : ""}`,
-    );
+    const text = `${bar(healthy / rows.length)} ${place.region}: waiting for ${sick[0]}${sick.length > 1 ? ` and ${sick.length - 1} more` : ""}`;
+    // Where there is no terminal, each is a line of its own.
+    if (text !== told) onText(text);
+    told = text;
     await sleep(1000, undefined, { signal });
   }
 }
