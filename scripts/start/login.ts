@@ -14,7 +14,7 @@ export interface Answer {
 }
 
 /** One request to a region's edge over TLS, with the embedded CA as the only one trusted.
- *  @throws Error when there is no answer in 10 s */
+ *  @throws Error when there is no answer in time, 10 s if not said otherwise */
 export function edgeRequest(
   place: DeployedRegion,
   instance: string,
@@ -24,13 +24,14 @@ export function edgeRequest(
     body?: unknown;
     token?: string;
     headers?: Record<string, string>;
+    timeoutMs?: number;
     signal?: AbortSignal;
   } = {},
 ): Promise<Answer> {
   if (!place.edge) throw new Error(`the edge of ${place.region} is not reached from this host`);
   const name = endpointName("api", place.region, "iam.example.com");
   const text = options.body === undefined ? undefined : JSON.stringify(options.body);
-  const signals = [AbortSignal.timeout(10_000), ...(options.signal ? [options.signal] : [])];
+  const signals = [AbortSignal.timeout(options.timeoutMs ?? 10_000), ...(options.signal ? [options.signal] : [])];
   const { address, httpsPort } = place.edge;
   return new Promise((resolve, reject) => {
     const call = request(
