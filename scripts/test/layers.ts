@@ -51,8 +51,8 @@ export const LAYERS: readonly Layer[] = [
     name: "live",
     what: "a running region on an embedded cluster",
     folder: "test/live",
-    timeoutMs: 120_000,
-    limitMs: 20 * MINUTE,
+    timeoutMs: 240_000,
+    limitMs: 30 * MINUTE,
     needs: "region",
   },
 ];
