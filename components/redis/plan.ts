@@ -154,7 +154,6 @@ export function keeperConfig(
     intervalMillis: settings.keeper.intervalMillis,
     callTimeoutMillis: settings.keeper.callTimeoutMillis,
     settleMillis: settings.keeper.settleSeconds * 1000,
-    failoverAfterMillis: settings.keeper.failoverAfterMillis,
     placement: ctx.multiNode
       ? { source: "kubernetes", namespace, labelSelector: labels.map(([key, value]) => `${key}=${value}`).join(",") }
       : { source: "none" },

@@ -23,14 +23,6 @@ const keeper = z.strictObject({
     .max(30_000)
     .default(1000)
     .describe("time-out of one command to one node, and of connecting, in milliseconds"),
-  failoverAfterMillis: z
-    .int()
-    .min(0)
-    .max(60_000)
-    .default(2000)
-    .describe(
-      "how long nobody may have reached a master for its replica to be told to stand for election, in milliseconds. Redis by itself takes nodeTimeoutMillis, at times half as long again, and up to 2 s; 0 leaves it to Redis",
-    ),
   settleSeconds: z
     .int()
     .min(1)
@@ -117,9 +109,9 @@ export const redisSettings = z
       .int()
       .min(0)
       .max(100)
-      .default(10)
+      .default(0)
       .describe(
-        "cluster-replica-validity-factor: a replica without its master for longer than about this many node time-outs does not stand for election. Not 0, unless a replica that has not received its first copy yet may take over, empty",
+        "cluster-replica-validity-factor. 0: a replica takes over however old its copy is, as an old session is better than a lost shard; otherwise not after about this many node time-outs without its master",
       ),
     clientCertificates: z
       .enum(["optional", "required"])

@@ -25,10 +25,6 @@ export const redisKeeperConfig = z.strictObject({
   intervalMillis: z.int().min(1).describe("pause between two looks"),
   callTimeoutMillis: z.int().min(1).describe("time-out of one command, and of connecting"),
   settleMillis: z.int().min(0).describe("time without any change before placement is improved"),
-  failoverAfterMillis: z
-    .int()
-    .min(0)
-    .describe("time after which the replica of an unreachable master is told to stand for election; 0: never"),
   placement: z
     .discriminatedUnion("source", [
       z.strictObject({

@@ -44,8 +44,6 @@ export interface NodeView {
   readonly keys: number;
   /** For a replica: whether it is in contact with its master and has all of its data. */
   readonly inSync: boolean;
-  /** For a replica without contact: since when, in seconds; undefined when it never had all data since its start. */
-  readonly linkDownSeconds: number | undefined;
   /** How far it is in the stream of its master's writes, or in its own; comparable between replicas of one master. */
   readonly offset: number;
 }
@@ -111,7 +109,6 @@ export function parseInfo(text: string): Map<string, string> {
 /** Puts together what one node said to CLUSTER NODES and INFO. */
 export function nodeView(clusterNodes: string, info: string): NodeView {
   const fields = parseInfo(info);
-  const downSince = Number(fields.get("master_link_down_since_seconds") ?? -1);
   let keys = 0;
   for (const [name, value] of fields) {
     if (/^db[0-9]+$/.test(name)) keys += Number(/keys=([0-9]+)/.exec(value)?.[1] ?? 0);
@@ -120,7 +117,6 @@ export function nodeView(clusterNodes: string, info: string): NodeView {
     ...parseClusterNodes(clusterNodes),
     keys,
     inSync: fields.get("master_link_status") === "up",
-    linkDownSeconds: downSince >= 0 ? downSince : undefined,
     offset: Number(fields.get("slave_repl_offset") ?? fields.get("master_repl_offset") ?? 0),
   };
 }

@@ -1,4 +1,4 @@
-import type { Action, Desired, Problem } from "./redis-topology.ts";
+import type { Action, Problem } from "./redis-topology.ts";
 import { knows, ownsSlots, type Absent, type Live, type World } from "./redis-world.ts";
 
 /** Ids that never return and own nothing are forgotten by everyone at once: those left out would spread them again. */
@@ -74,52 +74,24 @@ export function lostOwners(world: World, problems: Problem[]): boolean {
   return pending;
 }
 
-/** Redis waits for its node time-out, and may notice a dead process up to half of it later. A master that the keeper and
- *  all other masters cannot reach, and whose replica has lost it too, is dead before that: its replica is told to stand
- *  for election at once. The masters still vote, so nothing is decided here that Redis would not allow. Only a replica
- *  that had all data is told so. */
-export function elections(desired: Desired, world: World): Action[] {
-  const { failoverAfterMillis } = desired;
-  const owners = new Set(world.stretches.map(({ owner }) => owner));
-  const voters = world.live.filter(ownsSlots);
-  if (failoverAfterMillis === 0 || voters.length <= owners.size / 2) return [];
-  return world.absent.flatMap((master): Action[] => {
-    const away = world.missing.find(({ name }) => name === master.hostname)?.awayMillis ?? 0;
-    if (!master.ownsSlots || away < failoverAfterMillis) return [];
-    const lost = (node: Live) =>
-      master.told.some(({ by, peer }) => by === node && (peer.failed || peer.suspect || !peer.connected));
-    const heirs = world.live.filter(
-      (node) => node.view.self.masterId === master.id && node.view.linkDownSeconds !== undefined && lost(node),
-    );
-    const best = mostAdvanced(heirs);
-    if (!best || !voters.every(lost)) return [];
-    return [{ kind: "elect", at: best.name, cause: `nobody reaches its master ${master.hostname}` }];
-  });
-}
-
-function mostAdvanced(heirs: readonly Live[]): Live | undefined {
-  return heirs.reduce<Live | undefined>((a, b) => (a && a.view.offset >= b.view.offset ? a : b), undefined);
-}
-
 /** A replica is elected by the majority of the masters. Where so many of them have lost their volumes that none can ever
- *  come together again, where the others refuse their votes for ever (see `bumps`), or where Redis does not let the
- *  replica stand because it has not met its master since it started, the replica of a master whose volume is lost takes
- *  over without a vote. That is safe, as its master cannot be alive somewhere unseen: its name answers under another id,
- *  and Kubernetes runs one pod of a name at a time. One at once: each that has taken over may vote, and Redis then elects
- *  the next by itself. */
-export function takeovers(world: World, settled: boolean): Action[] {
+ *  come together again, or where the others refuse their votes for ever (see `bumps`), the replica of one whose volume is
+ *  lost takes over without a vote. That is safe, as its master cannot be alive somewhere unseen: its name answers under
+ *  another id, and Kubernetes runs one pod of a name at a time. One at once: each that has taken over may vote, and Redis
+ *  then elects the next by itself. */
+export function takeovers(world: World): Action[] {
   const owners = new Set(world.stretches.map(({ owner }) => owner));
   const gone = world.absent.filter(({ ownsSlots, fate }) => ownsSlots && fate === "replaced");
   const noMajority = gone.length >= owners.size / 2;
   const heirs = world.live.filter((node) => {
     const master = gone.find(({ id }) => id === node.view.self.masterId);
-    return master !== undefined && (noMajority || settled || isOutdated(node, master));
+    return master !== undefined && (noMajority || isOutdated(node, master));
   });
-  const best = mostAdvanced(heirs);
+  const best = heirs.reduce<Live | undefined>((a, b) => (a && a.view.offset >= b.view.offset ? a : b), undefined);
   if (!best) return [];
   const cause = noMajority
     ? `${gone.length} of ${owners.size} masters lost their volumes, so none of their replicas can be elected`
-    : "its master lost its volume, and an election does not come about";
+    : "its master lost its volume, and the others take its slots' epoch for outdated and refuse their votes";
   return [{ kind: "takeover", at: best.name, cause }];
 }
 

@@ -1,6 +1,6 @@
 import { creation } from "./redis-creation.ts";
 import type { NodeAddress, SlotRange } from "./redis-nodes.ts";
-import { bumps, elections, forgets, introductions, lostOwners, takeovers } from "./redis-repairs.ts";
+import { bumps, forgets, introductions, lostOwners, takeovers } from "./redis-repairs.ts";
 import { adoptions, attachments, moves, spreadMasters } from "./redis-replicas.ts";
 import { groupsOf, hasData, worldOf, type NodeObservation } from "./redis-world.ts";
 
@@ -10,8 +10,6 @@ export interface Desired {
   readonly masters: number;
   /** Whether machines matter: a replica never stands on its master's machine, and masters are spread. */
   readonly spread: boolean;
-  /** How long a master must have been away for its replica to be told to stand for election, in milliseconds; 0: never. */
-  readonly failoverAfterMillis: number;
 }
 
 export interface Observation {
@@ -28,7 +26,6 @@ export type Action = { readonly at: string; readonly cause: string } & (
   | { readonly kind: "assign"; readonly slots: SlotRange }
   | { readonly kind: "replicate"; readonly masterId: string }
   | { readonly kind: "failover" }
-  | { readonly kind: "elect" }
   | { readonly kind: "bump" }
   | { readonly kind: "takeover" }
 );
@@ -60,9 +57,9 @@ export interface Plan {
 /** Decides what to do next for the cluster to become, or to stay, as desired. Pure; asked again after every look, it
  *  needs no memory: an interrupted creation or repair is simply seen as the state it left behind.
  *
- *  It acts on data in four ways only: a replica in contact with its living master is given to another master, a master
- *  hands its slots over to a replica without loss, the replica of a dead master is told to stand for election without
- *  waiting, and takes over without a vote where there can be none. Slots are given out only where all expected nodes are there, know each other, and no one, of all
+ *  It acts on data in three ways only: a replica in contact with its living master is given to another master, a master
+ *  hands its slots over to a replica without loss, and a replica takes over without a vote where those who should vote
+ *  are gone for good. Slots are given out only where all expected nodes are there, know each other, and no one, of all
  *  they have ever heard, has had them. */
 export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
   const world = worldOf(nodes);
@@ -98,7 +95,7 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
     return done([...repairs, ...creation(desired, world, problems, repairs.length > 0)]);
   }
   const pending = lostOwners(world, problems);
-  repairs.push(...elections(desired, world), ...takeovers(world, settled), ...bumps(world));
+  repairs.push(...takeovers(world), ...bumps(world));
   if (world.contested > 0) {
     problems.push({
       kind: "slots-contested",

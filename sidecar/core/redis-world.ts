@@ -10,8 +10,6 @@ export interface NodeObservation {
   readonly view: NodeView | undefined;
   /** Why there is no view. */
   readonly reason?: string | undefined;
-  /** Milliseconds since it last gave one; undefined when it never did. */
-  readonly awayMillis?: number | undefined;
 }
 
 /** A node that answered. */

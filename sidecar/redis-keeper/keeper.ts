@@ -41,7 +41,6 @@ export class Keeper {
   readonly #counts: Record<string, number> = {};
   #machines: ReadonlyMap<string, string> = new Map();
   #machinesAt = -Infinity;
-  readonly #seenAt = new Map<string, number>();
   readonly #logged = new Map<string, number>();
   #lastActions = "";
   #fingerprint = "";
@@ -98,8 +97,7 @@ export class Keeper {
       this.#changedAt = now;
     }
     const settled = now - this.#changedAt >= this.#config.settleMillis;
-    const { masters, failoverAfterMillis } = this.#config;
-    const desired = { masters, spread: this.#placement !== undefined, failoverAfterMillis };
+    const desired = { masters: this.#config.masters, spread: this.#placement !== undefined };
     const { actions, problems } = plan(desired, { nodes, settled });
     this.#report(nodes, problems);
     for (const action of actions) {
@@ -119,14 +117,9 @@ export class Keeper {
         const { name } = client.node;
         const machine = this.#machines.get(name.split(".")[0]!);
         try {
-          const view = await client.look();
-          this.#seenAt.set(name, performance.now());
-          return { name, machine, view };
+          return { name, machine, view: await client.look() };
         } catch (error) {
-          const reason = error instanceof Error ? error.message : String(error);
-          const seenAt = this.#seenAt.get(name);
-          const awayMillis = seenAt === undefined ? undefined : performance.now() - seenAt;
-          return { name, machine, view: undefined, reason, awayMillis };
+          return { name, machine, view: undefined, reason: error instanceof Error ? error.message : String(error) };
         }
       }),
     );

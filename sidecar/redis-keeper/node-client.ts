@@ -118,8 +118,6 @@ function clusterArguments(action: Action): string[] {
       return ["REPLICATE", action.masterId];
     case "failover":
       return ["FAILOVER"];
-    case "elect":
-      return ["FAILOVER", "FORCE"];
     case "bump":
       return ["BUMPEPOCH"];
     case "takeover":

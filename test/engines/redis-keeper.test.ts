@@ -28,8 +28,7 @@ class KeeperProcess {
     this.#servers = servers;
   }
 
-  /** @param intervalMillis by default shorter than in production, so that the tests are */
-  start(statusPort: number, intervalMillis = 500): void {
+  start(statusPort: number): void {
     const { folder, nodes, port } = this.#servers;
     const config: RedisKeeperConfig = {
       region: "test",
@@ -44,10 +43,9 @@ class KeeperProcess {
         keyFile: join(folder, "tls/tls.key"),
         serverName: "localhost",
       },
-      intervalMillis,
+      intervalMillis: 500,
       callTimeoutMillis: 1000,
       settleMillis: 1000,
-      failoverAfterMillis: 2000,
       placement: { source: "none" },
       statusPort,
     };
@@ -246,9 +244,6 @@ describe("the Redis keeper with six real nodes", function () {
   it("sees a killed master's replica take over within the node time-out and 2 s, with all data", async () => {
     const masters = await Promise.all(servers.nodes.map(async (node) => ({ node, self: (await viewOf(node)).self })));
     const victim = masters.find(({ self }) => self.slots.length > 0)!.node;
-    await keeper.stop();
-    keeper.start(statusPort, servers.settings.keeper.intervalMillis);
-    await eventually("the keeper has seen all", 10_000, async () => (await keeper.status()).nodes.length === 6);
     await servers.kill(victim);
     const took = await eventually(
       "all slots are served again",
@@ -260,8 +255,10 @@ describe("the Redis keeper with six real nodes", function () {
       },
       50,
     );
-    // With many processes a core, nothing is on time.
-    const limit = servers.settings.nodeTimeoutMillis + 2000 + (loadavg()[0]! / availableParallelism() > 2 ? 8000 : 0);
+    // Redis itself: the time-out, up to 1 s until the majority has heard of it, up to 1 s of election. The rest is this
+    // machine's: with many processes a core, nothing is on time.
+    const limit =
+      servers.settings.nodeTimeoutMillis + 2000 + (loadavg()[0]! / availableParallelism() > 2 ? 8000 : 1000);
     assert.ok(took <= limit, `took ${Math.round(took)} ms, over ${limit} ms`);
     await eventually("the data is there", 10_000, () => readAll(200, "formed"));
     // Its pod comes back elsewhere, with its volume.

@@ -36,8 +36,6 @@ export interface ModelNode {
   epoch: number;
   table: Map<string, Entry>;
   banned: Set<string>;
-  /** Whether it has met its master since it started, as a replica. */
-  synced: boolean;
   /** First slots of the shares of which it has all data. */
   copies: Set<number>;
 }
@@ -66,7 +64,6 @@ export class RedisModel {
       epoch: 0,
       table: new Map(),
       banned: new Set(),
-      synced: false,
       copies: new Set(),
     }));
   }
@@ -90,7 +87,6 @@ export class RedisModel {
   restart(i: number, { wipe = false, machine }: { wipe?: boolean; machine?: string } = {}): void {
     const node = this.nodes[i]!;
     node.up = true;
-    node.synced = false;
     node.address = this.#newAddress();
     if (machine) node.machine = machine;
     for (const entry of node.table.values()) entry.connected = false;
@@ -182,22 +178,20 @@ export class RedisModel {
   }
 
   #elect(): void {
-    for (const replica of this.nodes.filter((node) => node.up && node.masterId && !this.live(node.masterId))) {
-      // Who has not met its master since it started does not stand (cluster-replica-validity-factor).
-      if (replica.synced) this.#stand(replica);
+    for (const replica of this.nodes.filter((node) => node.up && node.masterId)) {
+      const entry = replica.table.get(replica.masterId!);
+      if (!entry || this.live(replica.masterId) || entry.slots.length === 0) continue;
+      // Any replica is elected in the end (cluster-replica-validity-factor 0), the most advanced one first.
+      const rivals = this.nodes.filter((node) => node.up && node !== replica && node.masterId === replica.masterId);
+      if (!this.#holds(replica, entry.slots) && rivals.some((node) => this.#holds(node, entry.slots))) continue;
+      const owners = new Set([...replica.table].filter(([, e]) => e.slots.length > 0).map(([id]) => id));
+      const voters = [...owners].filter((id) => {
+        const voter = this.live(id);
+        const known = voter?.table.get(replica.masterId!)?.epoch ?? 0;
+        return voter && replica.table.get(id)!.connected && known <= entry.epoch;
+      });
+      if (voters.length > owners.size / 2) this.#promote(replica, entry);
     }
-  }
-
-  #stand(replica: ModelNode): void {
-    const entry = replica.table.get(replica.masterId!);
-    if (!entry || entry.slots.length === 0) return;
-    const owners = new Set([...replica.table].filter(([, e]) => e.slots.length > 0).map(([id]) => id));
-    const voters = [...owners].filter((id) => {
-      const voter = this.live(id);
-      const known = voter?.table.get(replica.masterId!)?.epoch ?? 0;
-      return voter && replica.table.get(id)!.connected && known <= entry.epoch;
-    });
-    if (voters.length > owners.size / 2) this.#promote(replica, entry);
   }
 
   #promote(replica: ModelNode, entry: Entry): void {
@@ -212,8 +206,11 @@ export class RedisModel {
       const master = this.live(replica.masterId);
       if (!master || !replica.table.get(master.id)?.connected) continue;
       replica.copies = new Set([...master.copies]);
-      replica.synced = true;
     }
+  }
+
+  #holds(node: ModelNode, ranges: readonly SlotRange[]): boolean {
+    return ranges.every((range) => node.copies.has(key(range)));
   }
 
   // What the keeper sees and asks for.
@@ -223,7 +220,6 @@ export class RedisModel {
       name: node.name,
       machine: node.machine,
       view: node.up && !unseen.has(i) ? this.#view(node) : undefined,
-      awayMillis: 60_000,
     }));
   }
 
@@ -250,7 +246,6 @@ export class RedisModel {
       peers: [...node.table].map(([id, entry]) => peer(id, entry, false)),
       keys: node.copies.size * 5,
       inSync: master !== undefined && [...master.copies].every((copy) => node.copies.has(copy)),
-      linkDownSeconds: node.synced ? 1 : undefined,
       offset: node.copies.size,
     };
   }
@@ -314,14 +309,8 @@ export class RedisModel {
         if (!target || target.masterId || (!node.masterId && (node.slots.length > 0 || node.copies.size > 0))) return;
         node.masterId = action.masterId;
         node.copies.clear();
-        node.synced = false;
         return;
       }
-      case "elect":
-        assert.ok(node.synced, "a replica without its data is told to stand");
-        assert.ok(!this.live(node.masterId), "a living master is deposed");
-        this.#stand(node);
-        return;
       case "failover": {
         const master = this.live(node.masterId);
         if (!master || !node.table.get(master.id)?.connected) return;
