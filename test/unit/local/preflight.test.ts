@@ -23,7 +23,7 @@ const good: Facts = {
   memoryAvailable: 16 * GIB,
   disks: [
     { use: "state", path: "/var/lib/iam-ha/unit", free: 50 * GIB, type: "ext2/ext3" },
-    { use: "cache", path: "/root/.cache/iam-ha", free: 50 * GIB, type: "overlay" },
+    { use: "cache", path: "/home/x/.cache/iam-ha", free: 50 * GIB, type: "overlay" },
   ],
   cgroups: { version: 2, root: "/sys/fs/cgroup" },
   cgroupControllers: ["cpuset", "cpu", "io", "memory", "pids"],
