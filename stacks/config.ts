@@ -4,11 +4,12 @@ import { CERTIFICATE_NAMES, certificatePems, certificateSettings } from "../comp
 import { credentialSecrets } from "../components/common/credentials.ts";
 import { imageSettings } from "../components/common/images.ts";
 import { dnsLabel, dnsName } from "../components/common/schema.ts";
+import { wanSettings } from "../components/common/wan.ts";
 import { edgeSettings } from "../components/edge/settings.ts";
 import { poolerSettings, serverConnections } from "../components/pooler/settings.ts";
 import { postgresSettings, usableConnections } from "../components/postgres/settings.ts";
 import { redisSettings } from "../components/redis/settings.ts";
-import { DEFAULT_REGIONS, topology } from "./topology.ts";
+import { DEFAULT_REGIONS, linkProblems, links, topology } from "./topology.ts";
 
 /** The Kubernetes cluster of the region. */
 export const clusterSettings = z
@@ -44,12 +45,14 @@ export const clusterSettings = z
 export const stackKeys = {
   region: dnsLabel.describe("region that this stack is; one of the keys of `regions`"),
   regions: topology.default(DEFAULT_REGIONS),
+  links,
   domain: dnsName.default("iam.example.com").describe("public domain of the platform"),
   protect: z
     .boolean()
     .default(true)
     .describe("protect objects that hold data from deletion, and keep them when the stack goes"),
   cluster: clusterSettings.prefault({}),
+  wan: wanSettings.prefault({}),
   images: imageSettings.prefault({}),
   certificates: certificateSettings.prefault({}),
   edge: edgeSettings.prefault({}),
@@ -87,6 +90,9 @@ const CROSS_RULES = [
     region in regions
       ? []
       : [`iam-ha:region: found ${show(region)}; must be one of ${Object.keys(regions).join(", ")}`],
+  ),
+  rule(["regions", "links"], ({ regions, links }) =>
+    linkProblems(regions, links).map((problem) => `iam-ha:${problem}`),
   ),
   rule(["cluster"], ({ cluster }) =>
     // Whatever cluster a shell happens to point at must not become a region.

@@ -27,6 +27,7 @@ const region = new Region(
       storageClass: cluster.storageClass,
       multiNode: cluster.multiNode,
       protect: config.protect,
+      wan: config.wan,
       images: config.images,
     },
     namespace: cluster.namespace,

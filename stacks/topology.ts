@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { dnsLabel } from "../components/common/schema.ts";
+import { DEFAULT_LINKS, link, linkBetween, type Link } from "../sidecar/core/link.ts";
 
 /** What a region is for at the start of its life. Who is active at run time is decided elsewhere and never by config. */
 export const REGION_ROLES = ["active", "standby", "disaster"] as const;
@@ -42,24 +43,38 @@ export const topology = z
   .describe("the regions of the platform");
 export type Topology = z.infer<typeof topology>;
 
-/** What a region publishes under its own name, §5.4.1. */
-export const ENDPOINTS = ["api", "postgresql", "redis"] as const;
-export type Endpoint = (typeof ENDPOINTS)[number];
-
-/** `api-beijing.iam.example.com`: every cross-region address follows from this convention and needs no other stack. */
-export function endpointName(endpoint: Endpoint, regionName: string, domain: string): string {
-  return `${endpoint}-${regionName}.${domain}`;
-}
-
-/** The one name of the platform that follows the active region: `api.iam.example.com`. */
-export function globalName(domain: string): string {
-  return `api.${domain}`;
-}
-
 /** All regions but one, by takeover priority. */
 export function peersOf(regions: Topology, name: string): string[] {
   return Object.entries(regions)
     .filter(([other]) => other !== name)
     .sort(([, a], [, b]) => a.priority - b.priority)
     .map(([other]) => other);
+}
+
+/** Links as a list; that every region has a source is seen with the regions beside it. */
+export const links = z
+  .array(link)
+  .default([...DEFAULT_LINKS])
+  .describe("how data travels between the regions, §5.4.2");
+
+/** What is wrong with links among these regions: one line each, without the key's name. */
+export function linkProblems(regions: Topology, all: readonly Link[]): string[] {
+  const problems: string[] = [];
+  all.forEach(({ from, to }, i) => {
+    for (const [field, name] of Object.entries({ from, to })) {
+      if (!(name in regions))
+        problems.push(
+          `links.${i}.${field}: found ${JSON.stringify(name)}; must be one of ${Object.keys(regions).join(", ")}`,
+        );
+    }
+    if (from === to) problems.push(`links.${i}: leads from ${from} to itself`);
+    const twin = all.findIndex((other) => linkBetween([other], from, to) !== undefined);
+    if (twin < i) problems.push(`links.${i}: links.${twin} joins ${from} and ${to} already`);
+  });
+  const active = Object.keys(regions).find((name) => regions[name]!.role === "active");
+  for (const name of Object.keys(regions)) {
+    if (active !== undefined && name !== active && linkBetween(all, active, name) === undefined)
+      problems.push(`links: ${name} has no source: add a link from ${active} to ${name}`);
+  }
+  return problems;
 }

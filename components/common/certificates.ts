@@ -6,7 +6,17 @@ import { dnsLabel } from "./schema.ts";
 
 /** Who needs a certificate. `edge` is the public one; all others are internal: `edge-client` is what NGINX shows to the
  *  API. */
-export const CERTIFICATE_NAMES = ["edge", "edge-client", "api", "postgres", "pooler", "redis"] as const;
+export const CERTIFICATE_NAMES = [
+  "edge",
+  "edge-client",
+  "api",
+  "postgres",
+  "pooler",
+  "redis",
+  "witness",
+  "region",
+  "dns",
+] as const;
 export type CertificateName = (typeof CERTIFICATE_NAMES)[number];
 
 const fromSecret = z.strictObject({

@@ -1,6 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type * as k8s from "@pulumi/kubernetes";
 import type { ImageName, ImageSettings } from "./images.ts";
+import type { WanSettings } from "./wan.ts";
 
 /** What every component of a region needs to know of the region it stands in. Plain data but for the namespace. */
 export interface RegionContext {
@@ -20,6 +21,8 @@ export interface RegionContext {
   readonly multiNode: boolean;
   /** Whether objects that hold data are protected from deletion and kept when their stack goes. */
   readonly protect: boolean;
+  /** How the other regions reach this one. */
+  readonly wan: WanSettings;
   /** Where images come from. */
   readonly images: ImageSettings;
 }

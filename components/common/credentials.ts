@@ -13,8 +13,26 @@ export const CREDENTIAL_NAMES = [
   "poolerStats",
   "redis",
   "apiAdmin",
+  "postgresMonitor",
+  "witnessRoot",
+  "witnessController",
+  "witnessDns",
 ] as const;
 export type CredentialName = (typeof CREDENTIAL_NAMES)[number];
+
+/** Passwords that all regions share: a standby cluster has the roles of its source, a session or a token must be good
+ *  in every region, and the witness is one cluster over all of them. The others are each region's own. */
+export const SHARED_CREDENTIALS = [
+  "postgresSuperuser",
+  "postgresReplication",
+  "postgresRewind",
+  "postgresApp",
+  "postgresMonitor",
+  "apiAdmin",
+  "witnessRoot",
+  "witnessController",
+  "witnessDns",
+] as const satisfies readonly CredentialName[];
 
 /** Letters, digits, '-' and '_' only: passwords go into connection strings and configuration files of five engines,
  *  each with an escaping of its own. 16 characters of these are 95 bits. */

@@ -13,6 +13,9 @@ export const SERVICES = {
   pooler: "pgbouncer",
   redis: "redis",
   redisNodes: "redis-nodes",
+  witness: "witness",
+  regionController: "region-controller",
+  globalDns: "global-dns",
 } as const;
 
 /** The components of a region: the value of `app.kubernetes.io/name` (and `/component`) on the objects of each, which is
@@ -24,6 +27,9 @@ export const COMPONENTS = {
   pooler: "pgbouncer",
   redis: "redis",
   redisKeeper: "redis-keeper",
+  witness: "witness",
+  regionController: "region-controller",
+  globalDns: "global-dns",
   monitoring: "monitoring",
 } as const;
 
@@ -35,7 +41,28 @@ export const PORTS = {
   redis: 6379,
   edgeHttp: 80,
   edgeHttps: 443,
+  /** etcd's clients and, between members, its peers. */
+  witnessClient: 2379,
+  witnessPeer: 2380,
+  /** Region controllers among themselves, and the other parts of a region that ask who is active: HTTPS with client
+   *  certificates. */
+  regionController: 8443,
+  dns: 53,
 } as const;
+
+/** What a region publishes under its own name: the design's three (§5.4.1), and what regions need of each other. */
+export const ENDPOINTS = ["api", "postgresql", "redis", "witness", "region"] as const;
+export type Endpoint = (typeof ENDPOINTS)[number];
+
+/** `api-beijing.iam.example.com`: every cross-region address follows from this convention and needs no other stack. */
+export function endpointName(endpoint: Endpoint, region: string, domain: string): string {
+  return `${endpoint}-${region}.${domain}`;
+}
+
+/** The one name of the platform that follows the active region: `api.iam.example.com`. */
+export function globalName(domain: string): string {
+  return `api.${domain}`;
+}
 
 type Place = Pick<RegionContext, "region" | "domain" | "clusterDomain">;
 
@@ -74,9 +101,10 @@ export function certificateDnsNames(place: Place, namespace: string): Record<Cer
     `${name}.${namespace}.svc`,
     `${name}.${namespace}.svc.${place.clusterDomain}`,
   ];
+  const endpoint = (name: Endpoint) => endpointName(name, place.region, place.domain);
   const pods = (name: string) => `*.${name}.${namespace}.svc.${place.clusterDomain}`;
   return {
-    edge: [place.domain, `api.${place.domain}`, `api-${place.region}.${place.domain}`],
+    edge: [place.domain, globalName(place.domain), endpoint("api")],
     "edge-client": ["edge-client"],
     api: [...service(SERVICES.api), ...apiPodNames(9), pods(SERVICES.api)],
     postgres: [
@@ -84,16 +112,15 @@ export function certificateDnsNames(place: Place, namespace: string): Record<Cer
       ...service(SERVICES.postgresReplicas),
       ...service(SERVICES.postgresAny),
       pods(SERVICES.postgresNodes),
-      `postgresql-${place.region}.${place.domain}`,
+      endpoint("postgresql"),
       // pg_rewind and the pooler's local load balancer
       "localhost",
     ],
     pooler: service(SERVICES.pooler),
-    redis: [
-      ...service(SERVICES.redis),
-      pods(SERVICES.redisNodes),
-      `redis-${place.region}.${place.domain}`,
-      "localhost",
-    ],
+    redis: [...service(SERVICES.redis), pods(SERVICES.redisNodes), endpoint("redis"), "localhost"],
+    witness: [endpoint("witness"), ...service(SERVICES.witness), pods(SERVICES.witness), "localhost"],
+    // The first name is how region controllers know each other: what they show is held against it.
+    region: [endpoint("region"), ...service(SERVICES.regionController), "localhost"],
+    dns: service(SERVICES.globalDns),
   };
 }

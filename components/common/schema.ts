@@ -11,6 +11,9 @@ export const dnsName = z
   .max(253)
   .regex(/^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/, "must be a DNS name");
 
+/** A network, such as "10.0.0.0/8". */
+export const cidr = z.union([z.cidrv4(), z.cidrv6()], 'must be a network in CIDR notation, such as "10.0.0.0/8"');
+
 export const port = z.int().min(1).max(65535);
 
 /** A Kubernetes quantity for CPU, such as "250m" or "2". */

@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import { metadata, selectorOf, type RegionContext } from "../common/context.ts";
 import { COMPONENTS, PORTS, postgresSetName } from "../common/names.ts";
+import { wanPeers } from "../common/wan.ts";
 import { SCOPE } from "./patroni.ts";
 import { STATE_NAMES } from "./services.ts";
 import type { PostgresSettings } from "./settings.ts";
@@ -53,11 +54,10 @@ export function patroniAccess(
 export function postgresNetworkPolicy(
   name: string,
   ctx: RegionContext,
-  settings: PostgresSettings,
   opts: pulumi.CustomResourceOptions,
 ): k8s.networking.v1.NetworkPolicy {
   const podsOf = (component: string) => ({ podSelector: { matchLabels: selectorOf(ctx, component) } });
-  const peers = settings.peerNetworks.map((cidr) => ({ ipBlock: { cidr } }));
+  const peers = wanPeers(ctx.wan);
   const tcp = (...ports: number[]) => ports.map((port) => ({ protocol: "TCP", port }));
   return new k8s.networking.v1.NetworkPolicy(
     name,

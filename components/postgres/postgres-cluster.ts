@@ -72,7 +72,7 @@ export class PostgresCluster extends pulumi.ComponentResource {
       kept,
     );
     const access = patroniAccess(name, ctx, settings, child);
-    postgresNetworkPolicy(name, ctx, settings, child);
+    postgresNetworkPolicy(name, ctx, child);
     new k8s.policy.v1.PodDisruptionBudget(
       name,
       {

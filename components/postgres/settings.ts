@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { byteQuantity, quantityBytes, resources } from "../common/schema.ts";
+import { byteQuantity, cidr, quantityBytes, resources } from "../common/schema.ts";
 import { extraParameters, parameterBytes, postgresMemory, postgresParameters } from "./parameters.ts";
 
 /** Database roles that are not the application's. */
@@ -11,7 +11,6 @@ const identifier = z
 const slotName = z
   .string()
   .regex(/^[a-z0-9_]{1,63}$/, "must be the name of a replication slot: lower-case letters, digits and '_', 63 at most");
-const cidr = z.union([z.cidrv4(), z.cidrv6()], 'must be a network in CIDR notation, such as "10.0.0.0/8"');
 
 const patroni = z
   .strictObject({
@@ -144,10 +143,6 @@ export const postgresSettings = z
       .min(1)
       .default(["0.0.0.0/0", "::/0"])
       .describe("networks from which pg_hba.conf lets clients log in (with TLS and password)"),
-    peerNetworks: z
-      .array(cidr)
-      .default([])
-      .describe("networks of the other regions, from which their standby clusters stream"),
     terminationGraceSeconds: z.int().min(10).max(3600).default(60).describe("time a pod gets to hand over and stop"),
     reconciler: reconciler.prefault({}),
   })

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { request } from "node:https";
 import { join } from "node:path";
-import { endpointName } from "../../stacks/topology.ts";
+import { endpointName } from "../../components/common/names.ts";
 import type { DeployedRegion } from "../deployment.ts";
 import { sharedPasswords } from "../local/values/passwords.ts";
 import { writePrivate } from "../private-file.ts";

@@ -1,4 +1,4 @@
-import { endpointName } from "../../stacks/topology.ts";
+import { endpointName } from "../../components/common/names.ts";
 import { readStatus } from "../commands/status.ts";
 import { statusTable } from "../status/table.ts";
 import type { StartContext } from "./context.ts";

@@ -2,24 +2,15 @@ import assert from "node:assert/strict";
 import { chmod, chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { RegionContext } from "../../components/common/context.ts";
 import { configFiles, dynamicConfig, hbaRules, localConfig, PATHS } from "../../components/postgres/patroni.ts";
 import { postgresSettings } from "../../components/postgres/settings.ts";
 import { endOf, IMAGE_UID, imageRoot, runInImage, spawnInImage } from "../support/image-root.ts";
 import { TestPostgres } from "../support/postgres.ts";
 import { PASSWORDS, PodFiles, RunningReconciler, FakePatroni } from "../support/reconciler.ts";
 import { freePorts } from "../support/sockets.ts";
+import { regionContext } from "../support/context.ts";
 
-const CONTEXT: RegionContext = {
-  region: "beijing",
-  namespace: "iam",
-  clusterDomain: "cluster.local",
-  domain: "iam.example.com",
-  storageClass: undefined,
-  multiNode: true,
-  protect: true,
-  images: { registry: "r.example.com", tag: "1", overrides: {}, pullPolicy: "IfNotPresent", pullSecrets: [] },
-};
+const CONTEXT = regionContext();
 const ADDRESS = "127.0.0.1";
 const BIN = "/usr/lib/postgresql/17/bin";
 const PATH = `${BIN}:/usr/sbin:/usr/bin:/sbin:/bin`;

@@ -1,26 +1,11 @@
 import assert from "node:assert/strict";
 import * as k8s from "@pulumi/kubernetes";
-import type { RegionContext } from "../../components/common/context.ts";
 import { Edge, type EdgeArgs } from "../../components/edge/edge.ts";
 import { edgeSettings } from "../../components/edge/settings.ts";
 import { collect, type Collected, type RegisteredResource } from "../../scripts/render/collect.ts";
+import { regionContext } from "../support/context.ts";
 
-const CONTEXT: RegionContext = {
-  region: "beijing",
-  namespace: "iam",
-  clusterDomain: "cluster.local",
-  domain: "iam.example.com",
-  storageClass: undefined,
-  multiNode: true,
-  protect: true,
-  images: {
-    registry: "registry.example.com",
-    tag: "0.1.0",
-    overrides: {},
-    pullPolicy: "IfNotPresent",
-    pullSecrets: [],
-  },
-};
+const CONTEXT = regionContext();
 const UPSTREAM = { servers: ["iam-api-1", "iam-api-2", "iam-api-3"], port: 3000, tls: true };
 
 function edge(settings: unknown = {}, more: Partial<EdgeArgs> = {}, preview = false): Promise<Collected> {

@@ -3,10 +3,11 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { ApiTier } from "../../components/api/api-tier.ts";
 import { apiSettings } from "../../components/api/settings.ts";
-import type { RegionContext } from "../../components/common/context.ts";
+import { imageSettings } from "../../components/common/images.ts";
 import { ConnectionPooler } from "../../components/pooler/connection-pooler.ts";
 import { poolerSettings } from "../../components/pooler/settings.ts";
 import { collect, UNKNOWN, type Collected, type RegisteredResource } from "../../scripts/render/collect.ts";
+import { regionContext } from "../support/context.ts";
 
 const PASSWORDS = {
   application: "application_pass_1",
@@ -14,22 +15,7 @@ const PASSWORDS = {
   redis: "redis_password_1",
   admin: "administrator_1",
 };
-const context: RegionContext = {
-  region: "beijing",
-  namespace: "iam",
-  clusterDomain: "cluster.beijing",
-  domain: "iam.example.com",
-  storageClass: undefined,
-  multiNode: true,
-  protect: true,
-  images: {
-    registry: "registry.example.com",
-    tag: "1.2.3",
-    overrides: {},
-    pullPolicy: "IfNotPresent",
-    pullSecrets: [],
-  },
-};
+const context = regionContext({ clusterDomain: "cluster.beijing", images: imageSettings.parse({ tag: "1.2.3" }) });
 
 interface Container {
   name: string;

@@ -5,17 +5,10 @@ import type { RegionContext } from "../../components/common/context.ts";
 import { PostgresCluster } from "../../components/postgres/postgres-cluster.ts";
 import { postgresSettings } from "../../components/postgres/settings.ts";
 import { collect, UNKNOWN, type Collected, type RegisteredResource } from "../../scripts/render/collect.ts";
+import { wanSettings } from "../../components/common/wan.ts";
+import { regionContext } from "../support/context.ts";
 
-const CONTEXT: RegionContext = {
-  region: "beijing",
-  namespace: "iam",
-  clusterDomain: "cluster.beijing",
-  domain: "iam.example.com",
-  storageClass: "fast",
-  multiNode: true,
-  protect: true,
-  images: { registry: "r.example.com", tag: "0.1.0", overrides: {}, pullPolicy: "IfNotPresent", pullSecrets: [] },
-};
+const CONTEXT = regionContext({ clusterDomain: "cluster.beijing", storageClass: "fast" });
 const PASSWORDS = {
   superuser: "MARK-superuser",
   replication: "MARK-replication",
@@ -210,7 +203,7 @@ describe("PostgresCluster", () => {
     assert.equal(pod.automountServiceAccountToken, false);
     assert.equal(pod.securityContext["runAsNonRoot"], true);
     for (const container of pod.containers) {
-      assert.equal(container.image, "r.example.com/iam-ha/postgres:0.1.0");
+      assert.equal(container.image, "registry.example.com/iam-ha/postgres:0.1.0");
       assert.deepEqual(container.securityContext, {
         allowPrivilegeEscalation: false,
         readOnlyRootFilesystem: true,
@@ -250,15 +243,19 @@ describe("PostgresCluster", () => {
       from: { podSelector?: { matchLabels: Record<string, string> }; ipBlock?: { cidr: string } }[];
       ports: { port: number }[];
     };
-    const ingress = async (settings: unknown) =>
-      (one(await run({ settings }), "NetworkPolicy").inputs["spec"] as { ingress: Rule[] }).ingress;
-    const rules = await ingress({ peerNetworks: ["10.12.0.0/16"] });
+    const ingress = async (peerNetworks: string[]) =>
+      (
+        one(await run({ context: { wan: wanSettings.parse({ peerNetworks }) } }), "NetworkPolicy").inputs["spec"] as {
+          ingress: Rule[];
+        }
+      ).ingress;
+    const rules = await ingress(["10.12.0.0/16"]);
     const to5432 = rules.filter((r) => r.ports.some((p) => p.port === 5432)).flatMap((r) => r.from);
     assert.deepEqual(
       to5432.map((f) => f.podSelector?.matchLabels["app.kubernetes.io/name"] ?? f.ipBlock?.cidr),
       ["postgresql", "pgbouncer", "10.12.0.0/16"],
     );
-    assert.ok((await ingress({})).every((r) => r.from.every((f) => f.ipBlock === undefined)));
+    assert.ok((await ingress([])).every((r) => r.from.every((f) => f.ipBlock === undefined)));
     assert.ok(
       rules.every((r) => r.from.length > 0),
       "a rule without a source would let in everybody",

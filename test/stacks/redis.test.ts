@@ -2,29 +2,16 @@ import assert from "node:assert/strict";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { RegionContext } from "../../components/common/context.ts";
+import { imageSettings } from "../../components/common/images.ts";
 import { certificateDnsNames } from "../../components/common/names.ts";
 import { RedisCluster } from "../../components/redis/redis-cluster.ts";
 import { redisSettings } from "../../components/redis/settings.ts";
 import { collect, UNKNOWN, type Collected, type RegisteredResource } from "../../scripts/render/collect.ts";
 import { redisKeeperConfig } from "../../sidecar/core/redis-keeper-config.ts";
+import { regionContext } from "../support/context.ts";
 
 const PASSWORD = "an-application-password";
-const context: RegionContext = {
-  region: "beijing",
-  namespace: "iam",
-  clusterDomain: "cluster.local",
-  domain: "iam.example.com",
-  storageClass: undefined,
-  multiNode: true,
-  protect: true,
-  images: {
-    registry: "registry.example.com",
-    tag: "1.2.3",
-    overrides: {},
-    pullPolicy: "IfNotPresent",
-    pullSecrets: ["pull"],
-  },
-};
+const context = regionContext({ images: imageSettings.parse({ tag: "1.2.3", pullSecrets: ["pull"] }) });
 
 function run(
   changes: { context?: Partial<RegionContext>; settings?: object; preview?: boolean } = {},

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parse } from "yaml";
-import type { RegionContext } from "../../../components/common/context.ts";
 import { RESERVED_PARAMETERS } from "../../../components/postgres/parameters.ts";
 import {
   configFiles,
@@ -14,17 +13,9 @@ import {
 } from "../../../components/postgres/patroni.ts";
 import { scriptFiles } from "../../../components/postgres/scripts.ts";
 import { postgresSettings } from "../../../components/postgres/settings.ts";
+import { regionContext } from "../../support/context.ts";
 
-const context: RegionContext = {
-  region: "beijing",
-  namespace: "iam",
-  clusterDomain: "cluster.local",
-  domain: "iam.example.com",
-  storageClass: undefined,
-  multiNode: true,
-  protect: true,
-  images: { registry: "r.example.com", tag: "1", overrides: {}, pullPolicy: "IfNotPresent", pullSecrets: [] },
-};
+const context = regionContext();
 const settings = postgresSettings.parse({});
 const passwords = { superuser: "s", replication: "r", rewind: "w", application: "a", restApi: "p" };
 
