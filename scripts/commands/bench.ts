@@ -4,6 +4,7 @@ type Benchmark = () => Promise<void>;
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   nginx: async () => (await import("../bench/nginx.ts")).benchNginx(),
   start: async () => (await import("../bench/start.ts")).benchStart(),
+  replication: async () => (await import("../bench/replication.ts")).benchReplication(),
   preview: async () => (await import("../bench/preview.ts")).benchPreview(),
 };
 
