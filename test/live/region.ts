@@ -19,27 +19,70 @@ export function place(region = "beijing"): DeployedRegion {
   return found;
 }
 
-/** kubectl in the platform's namespace. */
-export function kubectl(args: readonly string[], options: kubernetes.KubectlOptions = {}): Promise<string> {
-  return kubernetes.kubectl(accessTo(place()), ["-n", NAMESPACE, ...args], options);
+/** What a test does in one region. */
+export interface RegionUnderTest {
+  readonly name: string;
+  /** kubectl in the platform's namespace. */
+  readonly kubectl: (args: readonly string[], options?: kubernetes.KubectlOptions) => Promise<string>;
+  readonly kubectlJson: <T>(args: readonly string[], options?: kubernetes.KubectlOptions) => Promise<T>;
+  /** Runs a command in a container and gives what it prints. */
+  readonly exec: (
+    pod: string,
+    container: string,
+    argv: readonly string[],
+    options?: kubernetes.KubectlOptions,
+  ) => Promise<string>;
+  /** Runs SQL as the superuser on a database pod, by default the one that leads; gives its rows unaligned. */
+  readonly sql: (statement: string, options?: { pod?: string; database?: string }) => Promise<string>;
+  /** Name of the database pod that leads. */
+  readonly leader: () => Promise<string>;
+  /** A request to the edge over https. */
+  readonly edge: (path: string, options?: Parameters<typeof edgeRequest>[3]) => Promise<Answer>;
+  /** A real login through the edge. */
+  readonly logIn: () => ReturnType<typeof login>;
 }
 
-export function kubectlJson<T>(args: readonly string[], options: kubernetes.KubectlOptions = {}): Promise<T> {
-  return kubernetes.kubectlJson<T>(accessTo(place()), ["-n", NAMESPACE, ...args], options);
+export function region(name: string): RegionUnderTest {
+  const kubectl: RegionUnderTest["kubectl"] = (args, options = {}) =>
+    kubernetes.kubectl(accessTo(place(name)), ["-n", NAMESPACE, ...args], options);
+  const exec: RegionUnderTest["exec"] = (pod, container, argv, options = {}) =>
+    kubectl(["exec", ...(options.stdin === undefined ? [] : ["-i"]), pod, "-c", container, "--", ...argv], options);
+  const leader = async () => {
+    const { items } = await kubernetes.kubectlJson<{ items: { metadata: { name: string } }[] }>(accessTo(place(name)), [
+      "-n",
+      NAMESPACE,
+      "get",
+      "pods",
+      "-l",
+      `app.kubernetes.io/name=postgresql,role in (primary,standby-leader)`,
+    ]);
+    const pod = items[0]?.metadata.name;
+    if (pod === undefined || items.length > 1) throw new Error(`${name} has ${items.length} database leaders`);
+    return pod;
+  };
+  return {
+    name,
+    kubectl,
+    kubectlJson: (args, options = {}) =>
+      kubernetes.kubectlJson(accessTo(place(name)), ["-n", NAMESPACE, ...args], options),
+    exec,
+    leader,
+    sql: async (statement, { pod, database = "iam" } = {}) =>
+      (
+        await exec(
+          pod ?? (await leader()),
+          "postgres",
+          ["psql", "-X", "-h", "/run/postgresql", "-U", "postgres", "-d", database, "-At", "-f", "-"],
+          { stdin: statement },
+        )
+      ).trim(),
+    edge: (path, options = {}) => edgeRequest(place(name), INSTANCE, path, options),
+    logIn: () => login(place(name), INSTANCE),
+  };
 }
 
-/** Runs a command in a container and gives what it prints. */
-export function execInPod(
-  pod: string,
-  container: string,
-  argv: readonly string[],
-  options: kubernetes.KubectlOptions = {},
-): Promise<string> {
-  return kubectl(
-    ["exec", ...(options.stdin === undefined ? [] : ["-i"]), pod, "-c", container, "--", ...argv],
-    options,
-  );
-}
+/** The active region, of which most tests are. */
+export const { kubectl, kubectlJson, exec: execInPod, edge, logIn } = region("beijing");
 
 /** Asks again until there is an answer that is not undefined; the last error is part of the failure. */
 export async function waitFor<T>(
@@ -64,14 +107,4 @@ export async function waitFor<T>(
     }
     await sleep(intervalMs);
   }
-}
-
-/** A request to the edge over https. */
-export function edge(path: string, options: Parameters<typeof edgeRequest>[3] = {}): Promise<Answer> {
-  return edgeRequest(place(), INSTANCE, path, options);
-}
-
-/** A real login through the edge. */
-export function logIn(): ReturnType<typeof login> {
-  return login(place(), INSTANCE);
 }
