@@ -14,6 +14,7 @@ const PASSWORDS = {
   replication: "MARK-replication",
   rewind: "MARK-rewind",
   application: "MARK-application",
+  monitor: "MARK-monitor",
   restApi: "MARK-rest-api",
 };
 
@@ -45,6 +46,7 @@ function run({
           replication: secret(PASSWORDS.replication),
           rewind: secret(PASSWORDS.rewind),
           application: secret(PASSWORDS.application),
+          monitor: secret(PASSWORDS.monitor),
           restApi: secret(PASSWORDS.restApi),
         },
       },

@@ -17,6 +17,7 @@ export const PASSWORDS: Passwords = {
   replication: "replication-password-1",
   rewind: "rewind-password-1",
   application: "application-password-1",
+  monitor: "monitor-password-1",
   restApi: "rest-password-1",
 };
 
