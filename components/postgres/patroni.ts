@@ -222,7 +222,8 @@ export function configFiles(
   settings: PostgresSettings,
   peers: readonly string[],
 ): Record<string, string> {
-  const bootstrap = { bootstrap: { dcs: dynamicConfig(settings, peers) } };
+  // Patroni keeps keys that it does not know. This one tells whose configuration it is, wherever a copy of it gets to.
+  const bootstrap = { bootstrap: { dcs: { iam_ha_region: ctx.region, ...dynamicConfig(settings, peers) } } };
   return {
     [CONFIG_FILES.local]: stringify(localConfig(ctx, settings), { lineWidth: 0 }),
     [CONFIG_FILES.dynamic]: `${JSON.stringify(bootstrap, undefined, 2)}\n`,

@@ -124,6 +124,7 @@ function birthContainer(ctx: RegionContext): Container {
     env: [field("PATRONI_KUBERNETES_NAMESPACE", "metadata.namespace"), ...controllerEnv(ctx)],
     volumeMounts: [
       { name: DATA, mountPath: PATHS.volume, readOnly: true },
+      { name: "config", mountPath: PATHS.config, readOnly: true },
       { name: "scripts", mountPath: PATHS.scripts, readOnly: true },
       { name: "tls", mountPath: PATHS.tls, readOnly: true },
     ],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -149,7 +149,23 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
     await writeHosts();
     shenzhen.birth = standby("shanghai", "shenzhen");
     shenzhen.startPod(0);
+    // Killed when the copy is there and the cluster is not registered yet: what the copy brought along is shanghai's.
+    await until("a copy", 60_000, () =>
+      access(join(shenzhen.folder, "pod-0/volume/pgdata/postmaster.pid")).then(() => true),
+    );
+    await shenzhen.killPod(0);
+    assert.equal(shenzhen.dynamic["standby_cluster"], undefined, "too late for this test: it is registered");
+    const brought = await readFile(join(shenzhen.folder, "pod-0/volume/pgdata/patroni.dynamic.json"), "utf8");
+    assert.match(brought, /"iam_ha_region":"shanghai"/);
+    shenzhen.startPod(0);
     await until("rows in shenzhen", 90_000, async () => (await rows(shenzhen, 0)) === "1" && streams(shenzhen, 0));
+    await until("registration", 30_000, () => shenzhen.dynamic["standby_cluster"] !== undefined);
+    assert.deepEqual(shenzhen.dynamic["standby_cluster"], {
+      host: "postgresql-shanghai.iam.example.com",
+      port: ports.postgres,
+      primary_slot_name: "shenzhen",
+      create_replica_methods: ["iam_ha_clone", "basebackup"],
+    });
     const leader = shanghai.leader!;
     const [active, , before] = (await slot(shanghai, leader, "shenzhen")).split("|");
     assert.equal(active, "t");
@@ -246,6 +262,14 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
     assert.match(await mark(shenzhen, { ...order, port: 1, system_id }), /refused/);
     await until("rows in shenzhen", 60_000, async () => (await rows(shenzhen, 0)) === "14");
     await until("a primary", 60_000, async () => (await rows(beijing, 0)) === "14");
+  });
+
+  it("keeps its own configuration beside the data, so that a start asks nobody", async () => {
+    for (const region of regions)
+      for (const pod of region.options.addresses.keys()) {
+        const cache = join(region.folder, `pod-${pod}/volume/pgdata/patroni.dynamic.json`);
+        assert.match(await readFile(cache, "utf8"), new RegExp(`"iam_ha_region":"${region.options.region}"`), cache);
+      }
   });
 
   it("has no password in any log", () => {

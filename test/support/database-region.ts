@@ -68,7 +68,7 @@ export class DatabaseRegion {
         shared_buffers: "16MB",
         max_wal_size: "64MB",
         min_wal_size: "32MB",
-        wal_keep_size: "1MB",
+        wal_keep_size: "16MB",
         max_slot_wal_keep_size: "32MB",
         max_connections: 40,
       },

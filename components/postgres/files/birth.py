@@ -92,9 +92,11 @@ def wait(limit_seconds=float("inf")):
 
 
 def main():
-    if not pod.data_missing():
-        pod.log("birth", "nothing to decide", cause="there is a database")
+    cause = pod.unborn()
+    if cause is None:
+        pod.log("birth", "nothing to decide", cause="there is a database of this region")
         return
+    pod.log("birth", "asking", cause=cause)
     wait()
 
 

@@ -33,7 +33,8 @@ class Rebuild:
             self.forget()  # not, or no longer, for this pod to decide
             return
         others = [m for m in members if m is not leader]
-        if me["role"] == "standby_leader" and me.get("replication_state") != "streaming":
+        # A stream that is refused again and again looks well for moments: what was found to be gone is asked about anew.
+        if me["role"] == "standby_leader" and (me.get("replication_state") != "streaming" or self.gone_since is not None):
             self.stalled_since = {}
             self.lead_out(me, leader["name"], others, settings)
             return

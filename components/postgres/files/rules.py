@@ -135,11 +135,12 @@ def plan_rebuild(me, members, gone_seconds, after_seconds, asked, now):
     ahead = [m for m in running if m["position"] > me["position"]]
     if ahead:
         return ("switchover", max(ahead, key=lambda m: (m["position"], m["name"]))["name"])
-    if any(m["state"] == "creating replica" for m in members):
+    copying = [m["name"] for m in members if m["state"] == "creating replica"]
+    lately = [m["name"] for m in members if now - asked.get(m["name"], float("-inf")) < REBUILD_COOLDOWN_SECONDS]
+    if copying or lately:
         return None
     if running:
-        due = [m["name"] for m in running if now - asked.get(m["name"], float("-inf")) >= REBUILD_COOLDOWN_SECONDS]
-        return ("reinitialize", min(due)) if due else None
+        return ("reinitialize", min(m["name"] for m in running))
     return ("self", me["name"]) if not members or gone_seconds >= 4 * after_seconds else None
 
 

@@ -1,7 +1,7 @@
 """Starts Patroni: `start.py PROGRAM ARGUMENT...` prepares what the pod's database needs and becomes that program.
 
 - A data directory that the reconciler has marked is removed, if its source is there and is the same system.
-- Without a database, the region controller says what it is to be; Patroni gets that as one more file.
+- Where it is not settled what the database is, the region controller says so; Patroni gets that as one more file.
 - Patroni's folder holds links to the mounted files, so that it sees what changes in them."""
 
 import json
@@ -110,10 +110,13 @@ def main(command):
         obey(order)
     clean()
     answer = None
-    if pod.data_missing():
+    if pod.unborn() is not None:
         answer = birth.wait(ANSWER_SECONDS)
         if answer is None:
             sys.exit(f"start: no word on what this database is to be within {ANSWER_SECONDS} s")
+        # Another region's; without it Patroni goes by the cluster's state, and without that by the answer.
+        if os.path.exists(pod.CACHE):
+            os.unlink(pod.CACHE)
     prepare(answer, pod.read_json(f"{pod.HERE}/reconciler.json")["clone_method"])
     parent = os.getpid()
     if os.fork() == 0:

@@ -135,7 +135,7 @@ describe("Patroni's configuration", () => {
     const files = configFiles(context, settings, ["shanghai"]);
     assert.deepEqual(parse(files[CONFIG_FILES.local]!), localConfig(context, settings));
     const read = JSON.parse(files[CONFIG_FILES.dynamic]!) as { bootstrap: { dcs: unknown } };
-    assert.deepEqual(read.bootstrap.dcs, dynamicConfig(settings, ["shanghai"]));
+    assert.deepEqual(read.bootstrap.dcs, { iam_ha_region: "beijing", ...dynamicConfig(settings, ["shanghai"]) });
   });
 
   it("gives the reconciler what it needs", () => {
