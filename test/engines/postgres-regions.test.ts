@@ -156,7 +156,7 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
     await shenzhen.killPod(0);
     assert.equal(shenzhen.dynamic["standby_cluster"], undefined, "too late for this test: it is registered");
     const brought = await readFile(join(shenzhen.folder, "pod-0/volume/pgdata/patroni.dynamic.json"), "utf8");
-    assert.match(brought, /"iam_ha_region":"shanghai"/);
+    assert.match(brought, /"iam_ha_region": "shanghai"/);
     shenzhen.startPod(0);
     await until("rows in shenzhen", 90_000, async () => (await rows(shenzhen, 0)) === "1" && streams(shenzhen, 0));
     await until("registration", 30_000, () => shenzhen.dynamic["standby_cluster"] !== undefined);
@@ -268,7 +268,7 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
     for (const region of regions)
       for (const pod of region.options.addresses.keys()) {
         const cache = join(region.folder, `pod-${pod}/volume/pgdata/patroni.dynamic.json`);
-        assert.match(await readFile(cache, "utf8"), new RegExp(`"iam_ha_region":"${region.options.region}"`), cache);
+        assert.match(await readFile(cache, "utf8"), new RegExp(`"iam_ha_region": "${region.options.region}"`), cache);
       }
   });
 
