@@ -253,7 +253,7 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
       await until("its answer", 60_000, () => region.log(0).split("not rebuilt").length > before);
       return region
         .log(0)
-        .match(/"event": "not rebuilt", "cause": "([^"]*)"/g)!
+        .match(/"event": "not rebuilt", "cause": ".*"/g)!
         .at(-1)!;
     };
     const system_id = await beijing.psql(0, "select system_identifier from pg_control_system()");

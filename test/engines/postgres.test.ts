@@ -96,7 +96,10 @@ describe("generated configuration with the image's own Patroni and PostgreSQL", 
     assert.match(first, /CREATE ROLE "iam_app" LOGIN/);
     assert.match(first, /CREATE DATABASE "iam"/);
     assert.equal(await roles(), "", "a second run has nothing to do");
-    assert.equal(await server.psql("select datacl from pg_database where datname = 'iam'"), "{iam_app=CTc/iam_app,monitor=c/iam_app}");
+    assert.equal(
+      await server.psql("select datacl from pg_database where datname = 'iam'"),
+      "{iam_app=CTc/iam_app,monitor=c/iam_app}",
+    );
 
     const may: [string, string, string, boolean][] = [
       ["iam_app", "iam", PASSWORDS.application, true],

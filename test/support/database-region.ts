@@ -26,6 +26,8 @@ import { PASSWORDS } from "./reconciler.ts";
 
 const BIN = "/usr/lib/postgresql/17/bin";
 const PATH = `${BIN}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
+/** A test run that is killed leaves no pod behind. */
+const WITH_PARENT = ["--pdeathsig", "KILL"];
 const SERVICE_ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount";
 
 export interface DatabaseRegionOptions {
@@ -194,10 +196,14 @@ export class DatabaseRegion {
       "set +e",
       `while :; do chroot --userspec=${IMAGE_UID}:${IMAGE_UID} '${root}' ${command}; echo "container ended with $?"; sleep 1; done`,
     ].join("\n");
-    const child = spawn("unshare", ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script], {
-      env,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(
+      "setpriv",
+      [...WITH_PARENT, "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
+      {
+        env,
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
         this.#logs.set(pod, (this.#logs.get(pod) ?? "") + chunk.toString());
