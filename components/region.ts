@@ -99,6 +99,7 @@ export class Region extends pulumi.ComponentResource {
           replication: passwords.postgresReplication,
           rewind: passwords.postgresRewind,
           application: passwords.postgresApp,
+          monitor: passwords.postgresMonitor,
           restApi: passwords.patroniRestApi,
         },
       },

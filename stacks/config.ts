@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { apiSettings } from "../components/api/settings.ts";
 import { CERTIFICATE_NAMES, certificatePems, certificateSettings } from "../components/common/certificates.ts";
-import { credentialSecrets } from "../components/common/credentials.ts";
+import { credentialSecrets, SHARED_CREDENTIALS } from "../components/common/credentials.ts";
 import { imageSettings } from "../components/common/images.ts";
 import { dnsLabel, dnsName } from "../components/common/schema.ts";
 import { wanSettings } from "../components/common/wan.ts";
@@ -9,7 +9,7 @@ import { edgeSettings } from "../components/edge/settings.ts";
 import { poolerSettings, serverConnections } from "../components/pooler/settings.ts";
 import { postgresSettings, usableConnections } from "../components/postgres/settings.ts";
 import { redisSettings } from "../components/redis/settings.ts";
-import { DEFAULT_REGIONS, linkProblems, links, topology } from "./topology.ts";
+import { addressProblems, DEFAULT_REGIONS, linkProblems, links, serverNameProblems, topology } from "./topology.ts";
 
 /** The Kubernetes cluster of the region. */
 export const clusterSettings = z
@@ -93,6 +93,21 @@ const CROSS_RULES = [
   ),
   rule(["regions", "links"], ({ regions, links }) =>
     linkProblems(regions, links).map((problem) => `iam-ha:${problem}`),
+  ),
+  rule(["regions", "domain", "cluster"], ({ regions, domain, cluster }) =>
+    addressProblems(regions, domain, cluster.domain).map((problem) => `iam-ha:${problem}`),
+  ),
+  rule(["region", "regions", "domain", "edge"], ({ region, regions, domain, edge }) =>
+    serverNameProblems(regions, region, domain, edge.serverNames).map((problem) => `iam-ha:edge.${problem}`),
+  ),
+  // A standby region has the roles of its source, whatever its own stack says; a session, or a token, is good everywhere.
+  rule(["regions", "secrets"], ({ regions, secrets }) =>
+    Object.keys(regions).length < 2
+      ? []
+      : SHARED_CREDENTIALS.filter((name) => secrets[name] === undefined).map(
+          (name) =>
+            `iam-ha:secrets.${name}: is needed, as all ${Object.keys(regions).length} regions share it: \`pulumi config set --secret --path 'iam-ha:secrets.${name}'\`, the same in every stack`,
+        ),
   ),
   rule(["cluster"], ({ cluster }) =>
     // Whatever cluster a shell happens to point at must not become a region.

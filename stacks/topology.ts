@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { endpointName, ENDPOINTS, globalName } from "../components/common/names.ts";
 import { dnsLabel } from "../components/common/schema.ts";
 import { DEFAULT_LINKS, link, linkBetween, type Link } from "../sidecar/core/link.ts";
 
@@ -77,4 +78,52 @@ export function linkProblems(regions: Topology, all: readonly Link[]): string[] 
       problems.push(`links: ${name} has no source: add a link from ${active} to ${name}`);
   }
   return problems;
+}
+
+/** A certificate's common name is an endpoint's name, and X.509 has room for no more. */
+const MAX_COMMON_NAME = 64;
+
+/** What is wrong with the names that regions publish: one line each, without the key's name. */
+export function addressProblems(regions: Topology, domain: string, clusterDomain: string): string[] {
+  const problems: string[] = [];
+  if (domain === clusterDomain || domain.endsWith(`.${clusterDomain}`)) {
+    problems.push(
+      `domain: found ${JSON.stringify(domain)}; must not be in cluster.domain, ${clusterDomain}: the cluster's DNS answers for that, and would never ask where another region is`,
+    );
+  }
+  for (const name of Object.keys(regions)) {
+    const longest = ENDPOINTS.map((endpoint) => endpointName(endpoint, name, domain)).sort(
+      (a, b) => b.length - a.length,
+    )[0]!;
+    const label = longest.split(".")[0]!;
+    if (label.length > 63)
+      problems.push(`regions.${name}: its endpoint ${label} is longer than a DNS label, 63: choose a shorter name`);
+    else if (longest.length > MAX_COMMON_NAME)
+      problems.push(
+        `regions.${name}: its endpoint ${longest} has ${longest.length} characters, a certificate's common name ${MAX_COMMON_NAME} at most: choose a shorter name, or a shorter domain`,
+      );
+  }
+  return problems;
+}
+
+/** What is wrong with further names of the edge of a region: one line each, without the key's name. */
+export function serverNameProblems(
+  regions: Topology,
+  region: string,
+  domain: string,
+  serverNames: readonly string[],
+): string[] {
+  const own = [domain, globalName(domain), endpointName("api", region, domain)];
+  const taken = new Map(
+    Object.keys(regions).flatMap((name) =>
+      ENDPOINTS.map((endpoint) => [endpointName(endpoint, name, domain), `${endpoint} of ${name}`] as const),
+    ),
+  );
+  return serverNames.flatMap((name, i) => {
+    const holder = taken.get(name);
+    if (holder === undefined || own.includes(name)) return [];
+    return [
+      `serverNames.${i}: found ${JSON.stringify(name)}; that name is the endpoint ${holder}, which one address alone can answer to: leave it out`,
+    ];
+  });
 }

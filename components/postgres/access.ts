@@ -72,10 +72,14 @@ export function postgresNetworkPolicy(
             ports: tcp(PORTS.postgres, PORTS.patroni),
           },
           { from: [podsOf(COMPONENTS.monitoring)], ports: tcp(PORTS.patroni) },
+          // It looks at every member, and turns what is turned at run time.
+          { from: [podsOf(COMPONENTS.regionController)], ports: tcp(PORTS.postgres, PORTS.patroni) },
           ...(peers.length > 0 ? [{ from: peers, ports: tcp(PORTS.postgres) }] : []),
         ],
         egress: [
           { to: [podsOf(COMPONENTS.postgres)], ports: tcp(PORTS.postgres, PORTS.patroni) },
+          // Before a database is made: is there one elsewhere?
+          { to: [podsOf(COMPONENTS.regionController)], ports: tcp(PORTS.regionController) },
           // DNS, wherever the cluster has it.
           { ports: [{ protocol: "UDP", port: 53 }, ...tcp(53)] },
           // The Kubernetes API: policies see its real address and port, which no name stands for.

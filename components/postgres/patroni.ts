@@ -14,6 +14,8 @@ export const PATHS = {
   data: "/var/lib/postgresql/data/pgdata",
   sockets: "/run/postgresql",
   patroniRun: "/run/patroni",
+  /** What Patroni is started with: links to the files of `config`, and what was decided at the cluster's birth. */
+  patroniConfig: "/run/patroni/config",
   reconcilerRun: "/run/reconciler",
 } as const;
 
@@ -26,6 +28,10 @@ export const CONFIG_FILES = {
 
 /** Patroni names the objects that hold the cluster's state after it; here it is the primary's Service. */
 export const SCOPE = SERVICES.postgresPrimary;
+
+/** How members of a standby cluster are copied: by clone.py, from the local leader, or from the other region when the
+ *  local leader itself can no longer follow. Stands in `standby_cluster.create_replica_methods`, before `basebackup`. */
+export const CLONE_METHOD = "iam_ha_clone";
 
 /** Label of the scope, and that of the role, as Patroni calls them by default. */
 export const SCOPE_LABEL = "cluster-name";
@@ -44,6 +50,7 @@ export interface Passwords {
   readonly replication: string;
   readonly rewind: string;
   readonly application: string;
+  readonly monitor: string;
   readonly restApi: string;
 }
 
@@ -129,8 +136,10 @@ export function localConfig(ctx: RegionContext, settings: PostgresSettings): Rec
       use_unix_socket_repl: true,
       // A base backup shows its progress, and starts at once instead of waiting for the next checkpoint.
       basebackup: [{ checkpoint: "fast" }, "progress"],
+      // no_leader: also a standby cluster of one, which is nobody's replica, can be copied anew from its source.
+      [CLONE_METHOD]: { command: `/usr/bin/python3 ${PATHS.scripts}/clone.py`, no_leader: true },
       parameters: fixedParameters(),
-      pg_hba: hbaRules(settings),
+      pg_hba: hbaRules(settings, ctx.wan.peerNetworks),
     },
   };
 }
@@ -155,17 +164,19 @@ function fixedParameters(): Record<string, string> {
 }
 
 /** Who may log in. Inside the pod the operating system's user is the superuser, without a password; from elsewhere only
- *  with TLS and password, the superuser not at all, and each role only to what it is for. No line matches a connection
- *  without TLS, so it is refused. */
-export function hbaRules(settings: PostgresSettings): string[] {
+ *  with TLS and password, the superuser not at all, and each role only to what it is for. Other regions come to stream
+ *  and to rewind, and for nothing else. No line matches a connection without TLS, so it is refused. */
+export function hbaRules(settings: PostgresSettings, peerNetworks: readonly string[]): string[] {
   const { user, database } = settings.application;
-  const remote = (db: string, role: string) =>
-    settings.clientNetworks.map((network) => `hostssl ${db} ${role} ${network} scram-sha-256`);
+  const remote = (db: string, role: string, networks: readonly string[] = settings.clientNetworks) =>
+    networks.map((network) => `hostssl ${db} ${role} ${network} scram-sha-256`);
+  const wide = [...new Set([...settings.clientNetworks, ...peerNetworks])];
   return [
     `local all ${ROLES.superuser} peer`,
     `local replication ${ROLES.replication} scram-sha-256`,
-    ...remote("replication", ROLES.replication),
-    ...remote("postgres", ROLES.rewind),
+    ...remote("replication", ROLES.replication, wide),
+    ...remote("postgres", ROLES.rewind, wide),
+    ...remote(`${database},postgres`, ROLES.monitor),
     ...remote(database, user),
   ];
 }
@@ -183,7 +194,10 @@ export function credentialsConfig(passwords: Passwords): Record<string, unknown>
       },
     },
     // Not Patroni's: read by roles.py.
-    iam_ha: { application: { password: passwords.application } },
+    iam_ha: {
+      application: { password: passwords.application },
+      monitor: { username: ROLES.monitor, password: passwords.monitor },
+    },
   };
 }
 
@@ -196,6 +210,8 @@ export function reconcilerConfig(settings: PostgresSettings): Record<string, unk
     quiet_seconds: 30 + 3 * settings.patroni.loopWaitSeconds,
     members: settings.replicas,
     max_lag_bytes: settings.maxReplicaLagBytes,
+    rebuild_after_seconds: settings.reconciler.rebuildAfterSeconds,
+    clone_method: CLONE_METHOD,
     application: settings.application,
   };
 }
@@ -206,7 +222,8 @@ export function configFiles(
   settings: PostgresSettings,
   peers: readonly string[],
 ): Record<string, string> {
-  const bootstrap = { bootstrap: { dcs: dynamicConfig(settings, peers) } };
+  // Patroni keeps keys that it does not know. This one tells whose configuration it is, wherever a copy of it gets to.
+  const bootstrap = { bootstrap: { dcs: { iam_ha_region: ctx.region, ...dynamicConfig(settings, peers) } } };
   return {
     [CONFIG_FILES.local]: stringify(localConfig(ctx, settings), { lineWidth: 0 }),
     [CONFIG_FILES.dynamic]: `${JSON.stringify(bootstrap, undefined, 2)}\n`,

@@ -47,6 +47,9 @@ export function podTemplate(
           { name: "attempts", value: "3" },
         ],
       },
+      // Before anything that a probe looks at: whether there may be a database here is known when the region controller
+      // knows it, and that may take long.
+      initContainers: [birthContainer(ctx)],
       containers: [postgresContainer(ctx, settings), reconcilerContainer(ctx, settings)],
       volumes: [
         {
@@ -106,6 +109,28 @@ export function dataClaim(
 
 const field = (name: string, fieldPath: string): EnvVar => ({ name, valueFrom: { fieldRef: { fieldPath } } });
 
+/** Where a pod asks what its database is to be; see birth.py. */
+function controllerEnv(ctx: RegionContext): EnvVar[] {
+  const host = `${SERVICES.regionController}.$(PATRONI_KUBERNETES_NAMESPACE).svc.${ctx.clusterDomain}`;
+  return [{ name: "IAM_HA_REGION_CONTROLLER", value: `https://${host}:${PORTS.regionController}` }];
+}
+
+function birthContainer(ctx: RegionContext): Container {
+  return {
+    name: "birth",
+    image: imageReference(ctx.images, "postgres"),
+    ...containerDefaults(ctx, { cpu: "10m", cpuLimit: "500m", memory: "64Mi" }),
+    args: ["/usr/bin/python3", `${PATHS.scripts}/birth.py`],
+    env: [field("PATRONI_KUBERNETES_NAMESPACE", "metadata.namespace"), ...controllerEnv(ctx)],
+    volumeMounts: [
+      { name: DATA, mountPath: PATHS.volume, readOnly: true },
+      { name: "config", mountPath: PATHS.config, readOnly: true },
+      { name: "scripts", mountPath: PATHS.scripts, readOnly: true },
+      { name: "tls", mountPath: PATHS.tls, readOnly: true },
+    ],
+  };
+}
+
 function postgresContainer(ctx: RegionContext, settings: PostgresSettings): Container {
   const host = `$(PATRONI_NAME).${SERVICES.postgresNodes}.$(PATRONI_KUBERNETES_NAMESPACE).svc.${ctx.clusterDomain}`;
   const get = (path: string) => ({ httpGet: { path, port: "patroni", scheme: "HTTPS" } });
@@ -113,13 +138,14 @@ function postgresContainer(ctx: RegionContext, settings: PostgresSettings): Cont
     name: "postgres",
     image: imageReference(ctx.images, "postgres"),
     ...containerDefaults(ctx, settings.resources),
-    args: ["postgres-entrypoint", PATHS.config],
+    args: ["/usr/bin/python3", `${PATHS.scripts}/start.py`, "postgres-entrypoint", PATHS.patroniConfig],
     env: [
       field("PATRONI_NAME", "metadata.name"),
       field("PATRONI_KUBERNETES_NAMESPACE", "metadata.namespace"),
       field("PATRONI_KUBERNETES_POD_IP", "status.podIP"),
       { name: "PATRONI_POSTGRESQL_CONNECT_ADDRESS", value: `${host}:${PORTS.postgres}` },
       { name: "PATRONI_RESTAPI_CONNECT_ADDRESS", value: `${host}:${PORTS.patroni}` },
+      ...controllerEnv(ctx),
       // For patronictl in the container.
       { name: "PATRONICTL_CONFIG_FILE", value: PATHS.config },
       { name: "PGHOST", value: PATHS.sockets },
@@ -130,7 +156,8 @@ function postgresContainer(ctx: RegionContext, settings: PostgresSettings): Cont
       { name: "patroni", containerPort: PORTS.patroni },
     ],
     // Patroni's API answers as soon as Patroni runs, while a base backup or a long recovery still goes on.
-    startupProbe: { ...get("/liveness"), periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 120 },
+    // Before that start.py may wait for the region controller, 60 s at most.
+    startupProbe: { ...get("/liveness"), periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 180 },
     // Looks at Patroni's own loop only, and not at PostgreSQL, the leader or the Kubernetes API.
     livenessProbe: { ...get("/liveness"), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
     // Ready is who may serve reads: the leader, and running replicas that are not too far behind. Patroni 4.0 knows no

@@ -2,7 +2,18 @@ import { readFileSync } from "node:fs";
 import { reconcilerConfig } from "./patroni.ts";
 import type { PostgresSettings } from "./settings.ts";
 
-const SCRIPTS = ["reconciler.py", "roles.py", "rules.py"] as const;
+const SCRIPTS = [
+  "birth.py",
+  "clone.py",
+  "patroni_api.py",
+  "pod.py",
+  "rebuild.py",
+  "reconciler.py",
+  "roles.py",
+  "rules.py",
+  "source.py",
+  "start.py",
+] as const;
 
 /** What is mounted at PATHS.scripts: the programs, and what they need to know. */
 export function scriptFiles(settings: PostgresSettings): Record<string, string> {

@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import { metadata, selectorOf, type RegionContext } from "../common/context.ts";
 import { COMPONENTS, PORTS, SERVICES } from "../common/names.ts";
+import { wanService } from "../common/wan.ts";
 import { ROLE_LABEL, ROLE_VALUES, SCOPE } from "./patroni.ts";
 
 const PORT = { name: "postgresql", port: PORTS.postgres };
@@ -36,9 +37,12 @@ export function postgresServices(
   // The engine would wait until no pod behind the Service is unready, and a replica that lags or is being copied is
   // that for as long as it takes; the StatefulSet is waited for, which is enough.
   const skip = { "pulumi.com/skipAwait": "true" };
+  const wan = wanService(ctx, ctx.wan, "postgresql");
   return [
-    // No selector: Patroni writes the leader's address itself, in the moment in which it takes the lead.
-    service("primary", SERVICES.postgresPrimary, { type: "ClusterIP", ports: [PORT] }, kept),
+    // No selector: Patroni writes the leader's address itself, in the moment in which it takes the lead. Other regions
+    // stream from here. Not waited for: pods come after this Service, and a load balancer that has its address late, or
+    // only once somebody answers behind it, must not hold them up.
+    service("primary", SERVICES.postgresPrimary, { ...wan.spec, ports: [PORT] }, kept, { ...wan.annotations, ...skip }),
     ...STATE_NAMES.map((state) => service(state.slice(SCOPE.length + 1), state, { clusterIP: "None" }, kept)),
     service(
       "replicas",

@@ -3,7 +3,12 @@ import { byteQuantity, cidr, quantityBytes, resources } from "../common/schema.t
 import { extraParameters, parameterBytes, postgresMemory, postgresParameters } from "./parameters.ts";
 
 /** Database roles that are not the application's. */
-export const ROLES = { superuser: "postgres", replication: "replicator", rewind: "rewind" } as const;
+export const ROLES = {
+  superuser: "postgres",
+  replication: "replicator",
+  rewind: "rewind",
+  monitor: "monitor",
+} as const;
 
 const identifier = z
   .string()
@@ -95,6 +100,14 @@ const reconciler = z
       .enum(["rolling", "manual"])
       .default("rolling")
       .describe("parameters that need a restart: replicas one by one, then the primary; or when someone says so"),
+    rebuildAfterSeconds: z
+      .int()
+      .min(5)
+      .max(86_400)
+      .default(30)
+      .describe(
+        "how long a standby must have been without its stream, its source no longer having the WAL that it needs, before it is copied anew",
+      ),
     resources: resources
       .prefault({ cpu: "10m", cpuLimit: "500m", memory: "64Mi" })
       .describe("resources of the container"),
@@ -228,7 +241,7 @@ function sizeOf(text: string): number {
 }
 
 /** Connections that are not the application's: Patroni (its loop, its REST API, slots) 4, the reconciler 1, pg_rewind
- *  of returning replicas 2, metrics 3. Replication connections are counted by max_wal_senders and not here. */
+ *  of returning replicas 2, monitoring 3. Replication connections are counted by max_wal_senders and not here. */
 export const RESERVED_CONNECTIONS = 10;
 
 /** How many connections to one server the application's pools may open together. */

@@ -1,5 +1,5 @@
 import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
-import { machineOverlayForShow } from "../local/values/show.ts";
+import { overlaysForShow } from "../local/values/show.ts";
 import { maskedObjects, toYaml } from "./objects.ts";
 import { renderStack } from "./render.ts";
 
@@ -21,7 +21,7 @@ export function goldenFile(golden: Golden): string {
 /** What the program renders for a golden, secrets masked. */
 export async function goldenText(golden: Golden): Promise<string> {
   const { resources } = await renderStack(golden.region, {
-    overlays: golden.embedded ? machineOverlayForShow(golden.region) : [],
+    overlays: overlaysForShow(golden.region, golden),
     compute: (type) => (type.startsWith("random:") ? { result: "golden" } : undefined),
   });
   return toYaml(maskedObjects(resources));

@@ -29,11 +29,12 @@ const HOSTS = ADDRESSES.map((_, i) => `postgresql-test-${i}.postgresql-nodes.iam
 const PASSWORD = "application_password_1";
 const STATS_PASSWORD = "statistics_password_1";
 
-type Role = "primary" | "replica" | "unfit";
+type Role = "primary" | "replica" | "standby-leader" | "unfit";
 
 /** What Patroni would answer on the paths that the pooler asks for. */
 function statusOf(role: Role, path: string): number {
-  if (path === "/primary" || path === "/leader") return role === "primary" ? 200 : 503;
+  if (path === "/primary") return role === "primary" ? 200 : 503;
+  if (path === "/leader") return role === "primary" || role === "standby-leader" ? 200 : 503;
   if (path === "/replica?lag=16777216") return role === "replica" ? 200 : 503;
   return 404;
 }
@@ -360,6 +361,29 @@ describe("the pooler with real PgBouncer, HAProxy and PostgreSQL", function () {
     const hung = await endOf(spawnInImage(root, probe, { mounts: mounts() }), 10_000);
     child.kill("SIGCONT");
     assert.notEqual(hung.code, 0);
+  });
+
+  it("serves reads in a standby region, from its leader as a last resort, and refuses writes at once, in words", async () => {
+    const read = poolTo("iam_ro");
+    const write = poolTo("iam", { connectionTimeoutMillis: 20_000 });
+    roles = ["standby-leader", "replica"];
+    await eventually("reads by the replica", 25_000, async () => (await served(read)) === ADDRESSES[1]);
+    await eventually("writes are refused", 10_000, () =>
+      write.query("select 1").then(
+        () => false,
+        () => true,
+      ),
+    );
+    for (let i = 0; i < 3; i++) {
+      const begin = Date.now();
+      await assert.rejects(write.query("select 1"), { code: "08P01", message: /server login has been failing/ });
+      assert.ok(Date.now() - begin < 2000, `${Date.now() - begin} ms`);
+    }
+    roles = ["standby-leader", "unfit"];
+    await eventually("reads by the leader", 10_000, async () => (await served(read)) === ADDRESSES[0]);
+    roles = ["primary", "replica"];
+    await eventually("writes again", 15_000, async () => (await served(write)) === ADDRESSES[0]);
+    await eventually("reads by the replica", 25_000, async () => (await served(read)) === ADDRESSES[1]);
   });
 
   it("moves writes to the new primary, and ends connections to the old one whatever they wait for", async () => {

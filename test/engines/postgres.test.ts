@@ -86,17 +86,20 @@ describe("generated configuration with the image's own Patroni and PostgreSQL", 
   });
 
   it("makes roles and database, once, and lets each role in only where it belongs", async () => {
-    await write(server, "pg_hba.conf", hbaRules(postgresSettings.parse({ clientNetworks: ["127.0.0.0/8"] })));
+    await write(server, "pg_hba.conf", hbaRules(postgresSettings.parse({ clientNetworks: ["127.0.0.0/8"] }), []));
     await server.psql("select pg_reload_conf()");
     const errors = await server.psql("select count(*), count(error) from pg_hba_file_rules");
-    assert.equal(errors, "5|0");
+    assert.equal(errors, "6|0");
 
     const first = await roles();
     assert.match(first, /CREATE ROLE "replicator" LOGIN REPLICATION/);
     assert.match(first, /CREATE ROLE "iam_app" LOGIN/);
     assert.match(first, /CREATE DATABASE "iam"/);
     assert.equal(await roles(), "", "a second run has nothing to do");
-    assert.equal(await server.psql("select datacl from pg_database where datname = 'iam'"), "{iam_app=CTc/iam_app}");
+    assert.equal(
+      await server.psql("select datacl from pg_database where datname = 'iam'"),
+      "{iam_app=CTc/iam_app,monitor=c/iam_app}",
+    );
 
     const may: [string, string, string, boolean][] = [
       ["iam_app", "iam", PASSWORDS.application, true],
@@ -105,6 +108,9 @@ describe("generated configuration with the image's own Patroni and PostgreSQL", 
       ["rewind", "postgres", PASSWORDS.rewind, true],
       ["rewind", "iam", PASSWORDS.rewind, false],
       ["replicator", "iam", PASSWORDS.replication, false],
+      ["monitor", "iam", PASSWORDS.monitor, true],
+      ["monitor", "postgres", PASSWORDS.monitor, true],
+      ["monitor", "template1", PASSWORDS.monitor, false],
       ["postgres", "postgres", PASSWORDS.superuser, false],
     ];
     for (const [user, database, password, expected] of may) {

@@ -110,8 +110,11 @@ describe("the reference API with real PostgreSQL and Redis", function () {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  function startApi(): void {
-    api = spawn(process.execPath, ["examples/reference-api/src/main.ts"], { env, stdio: ["ignore", "pipe", "pipe"] });
+  function startApi(changes: Record<string, string> = {}): void {
+    api = spawn(process.execPath, ["examples/reference-api/src/main.ts"], {
+      env: { ...env, ...changes },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     for (const stream of [api.stdout, api.stderr]) stream?.on("data", (chunk: Buffer) => (log += chunk.toString()));
   }
 
@@ -359,6 +362,39 @@ describe("the reference API with real PostgreSQL and Redis", function () {
     // The pooled connection would still be read-only: only a new one can succeed.
     assert.equal((await call("POST", "/api/users", { token, body })).status, 201);
     assert.notEqual(await backends(), before);
+  });
+
+  it("is ready in a standby region: reads and logins go on, writes are 503 and say when to come again", async () => {
+    const stopApi = async () => {
+      const ended = new Promise((resolve) => api.once("exit", resolve));
+      api.kill("SIGKILL");
+      await ended;
+    };
+    const [standbyPort] = await freePorts(1);
+    const standby = await TestPostgres.start({ ...postgres.options, port: standbyPort!, primary: postgres });
+    try {
+      await stopApi();
+      startApi({ DATABASE_PORT: String(standbyPort) });
+      await eventually("ready", 20_000, async () => (await get("/health/ready")).status === 200);
+      assert.equal((await get("/health")).status, 200);
+      assert.equal((await get("/health/db")).status, 200);
+      const admin = await login("admin", PASSWORDS.admin);
+      assert.equal(admin.status, 200, admin.text);
+      const { token } = admin.body;
+      const list = await get("/api/users?limit=1", { token });
+      assert.deepEqual([list.status, list.headers["x-served-by-role"]], [200, "replica"]);
+      const body = { username: "elsewhere", password: "correct-horse-battery" };
+      const refused = await call("POST", "/api/users", { token, body });
+      assert.deepEqual(
+        [refused.status, refused.headers["retry-after"], refused.body.error.code],
+        [503, "1", "unavailable"],
+      );
+    } finally {
+      await stopApi();
+      await standby.stop();
+      startApi();
+      await eventually("ready again", 20_000, async () => (await get("/health/ready")).status === 200);
+    }
   });
 
   it("answers what it has begun on SIGTERM, is no longer ready, and ends by itself", async () => {

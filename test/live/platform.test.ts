@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { applyObjects, dryRunObjects } from "../../scripts/render/apply.ts";
 import { kubernetesObjects, type KubernetesObject } from "../../scripts/render/objects.ts";
+import { overlaysForShow } from "../../scripts/local/values/show.ts";
 import { renderStack } from "../../scripts/render/render.ts";
 import { readStatus } from "../../scripts/commands/status.ts";
 import { buildImages } from "../../scripts/images/index.ts";
@@ -122,6 +123,7 @@ describe("what is applied", () => {
   for (const region of Object.keys(DEFAULT_REGIONS)) {
     it(`the objects of ${region} as in production are what Kubernetes' schemas and admission take`, async () => {
       const { resources } = await renderStack(region, {
+        overlays: overlaysForShow(region, { embedded: false }),
         compute: (type) => (type.startsWith("random:") ? { result: "dry-run" } : undefined),
       });
       // Against objects of their own names: what runs here has other sizes in fields that cannot be changed.

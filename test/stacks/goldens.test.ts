@@ -21,7 +21,7 @@ describe("what the program renders is what the goldens say", () => {
   it("and no golden shows a secret", () => {
     for (const golden of GOLDENS) {
       const text = readFileSync(join(ROOT, goldenFile(golden)), "utf8");
-      assert.doesNotMatch(text, /PRIVATE KEY/, goldenFile(golden));
+      assert.doesNotMatch(text, /PRIVATE KEY|placeholder/, goldenFile(golden));
     }
   });
 });

@@ -14,6 +14,7 @@ const PASSWORDS = {
   replication: "MARK-replication",
   rewind: "MARK-rewind",
   application: "MARK-application",
+  monitor: "MARK-monitor",
   restApi: "MARK-rest-api",
 };
 
@@ -45,6 +46,7 @@ function run({
           replication: secret(PASSWORDS.replication),
           rewind: secret(PASSWORDS.rewind),
           application: secret(PASSWORDS.application),
+          monitor: secret(PASSWORDS.monitor),
           restApi: secret(PASSWORDS.restApi),
         },
       },
@@ -76,6 +78,7 @@ type Container = {
   volumeMounts: { name: string; mountPath: string; subPath?: string }[];
 };
 type PodSpec = {
+  initContainers: Container[];
   containers: Container[];
   volumes: Record<string, unknown>[];
   securityContext: Record<string, unknown>;
@@ -202,7 +205,7 @@ describe("PostgresCluster", () => {
     assert.equal(spec.volumeClaimTemplates[0]!.spec.storageClassName, "fast");
     assert.equal(pod.automountServiceAccountToken, false);
     assert.equal(pod.securityContext["runAsNonRoot"], true);
-    for (const container of pod.containers) {
+    for (const container of [...pod.initContainers, ...pod.containers]) {
       assert.equal(container.image, "registry.example.com/iam-ha/postgres:0.1.0");
       assert.deepEqual(container.securityContext, {
         allowPrivilegeEscalation: false,
@@ -212,10 +215,56 @@ describe("PostgresCluster", () => {
       assert.equal(container.resources.requests["memory"], container.resources.limits["memory"]);
       // A file that is mounted by subPath never changes, and changes are what the reconciler lives on.
       assert.ok(container.volumeMounts.every((m) => m.subPath === undefined));
-      assert.ok(container.livenessProbe);
     }
+    for (const container of pod.containers) assert.ok(container.livenessProbe);
     const withToken = pod.containers.filter((c) => c.volumeMounts.some((m) => m.name === "token")).map((c) => c.name);
     assert.deepEqual(withToken, ["postgres"]);
+  });
+
+  it("asks the region controller before a probe looks, and starts Patroni with what it said", async () => {
+    const { initContainers, containers } = setOf(await run()).template.spec;
+    const [birth] = initContainers;
+    assert.deepEqual(birth!.args, ["/usr/bin/python3", "/etc/iam-ha/birth.py"]);
+    assert.deepEqual(containers[0]!.args, [
+      "/usr/bin/python3",
+      "/etc/iam-ha/start.py",
+      "postgres-entrypoint",
+      "/run/patroni/config",
+    ]);
+    for (const container of [birth!, containers[0]!]) {
+      assert.equal(
+        container.env.find(({ name }) => name === "IAM_HA_REGION_CONTROLLER")?.value,
+        "https://region-controller.$(PATRONI_KUBERNETES_NAMESPACE).svc.cluster.beijing:8443",
+      );
+      for (const path of ["/var/lib/postgresql/data", "/etc/patroni", "/etc/iam-ha", "/etc/postgresql/tls"])
+        assert.ok(
+          container.volumeMounts.some(({ mountPath }) => mountPath === path),
+          `${container.name} ${path}`,
+        );
+    }
+    // Variables that others are made of come before them.
+    const names = birth!.env.map(({ name }) => name);
+    assert.ok(names.indexOf("PATRONI_KUBERNETES_NAMESPACE") < names.indexOf("IAM_HA_REGION_CONTROLLER"));
+  });
+
+  it("is found by other regions under its endpoint, by a Service that nothing waits for", async () => {
+    const service = async (wan: unknown) =>
+      one(await run({ context: { wan: wanSettings.parse(wan) } }), "Service", "postgresql").inputs as {
+        metadata: { annotations: Record<string, string> };
+        spec: Record<string, unknown>;
+      };
+    const balanced = await service({
+      service: { annotations: { "example.com/internal": "true" }, loadBalancerClass: "x" },
+    });
+    assert.deepEqual(balanced.metadata.annotations, {
+      "external-dns.alpha.kubernetes.io/hostname": "postgresql-beijing.iam.example.com",
+      "example.com/internal": "true",
+      "pulumi.com/skipAwait": "true",
+    });
+    assert.equal(balanced.spec["type"], "LoadBalancer");
+    assert.equal(balanced.spec["loadBalancerClass"], "x");
+    assert.equal(balanced.spec["selector"], undefined);
+    assert.equal((await service({ service: { type: "ClusterIP" } })).spec["type"], "ClusterIP");
   });
 
   it("takes a replica that lags out of the read service, and kills nobody for it", async () => {
@@ -253,7 +302,7 @@ describe("PostgresCluster", () => {
     const to5432 = rules.filter((r) => r.ports.some((p) => p.port === 5432)).flatMap((r) => r.from);
     assert.deepEqual(
       to5432.map((f) => f.podSelector?.matchLabels["app.kubernetes.io/name"] ?? f.ipBlock?.cidr),
-      ["postgresql", "pgbouncer", "10.12.0.0/16"],
+      ["postgresql", "pgbouncer", "region-controller", "10.12.0.0/16"],
     );
     assert.ok((await ingress([])).every((r) => r.from.every((f) => f.ipBlock === undefined)));
     assert.ok(

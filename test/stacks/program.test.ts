@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { RegisteredResource } from "../../scripts/render/collect.ts";
 import { kubernetesObjects, type KubernetesObject } from "../../scripts/render/objects.ts";
 import { renderStack } from "../../scripts/render/render.ts";
-import { machineOverlayForShow } from "../../scripts/local/values/show.ts";
+import { overlaysForShow } from "../../scripts/local/values/show.ts";
 import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 
 /** A value no config could hold by chance: wherever it turns up, a secret has got there. */
@@ -52,14 +52,14 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
       let objects: KubernetesObject[];
       let workloads: KubernetesObject[];
       before(async () => {
-        const overlays = embedded ? machineOverlayForShow(region) : [];
+        const overlays = overlaysForShow(region, { embedded, secret: (name) => `${CANARY}0${name}` });
         ({ resources } = await renderStack(region, { overlays, compute }));
         objects = kubernetesObjects(resources);
         workloads = objects.filter((object) => WORKLOADS.includes(object.kind));
       });
 
       it("registers the same resources in a preview", async () => {
-        const overlays = embedded ? machineOverlayForShow(region) : [];
+        const overlays = overlaysForShow(region, { embedded, secret: (name) => `${CANARY}0${name}` });
         const preview = await renderStack(region, { overlays, compute, preview: true });
         assert.deepEqual(preview.resources.map((r) => r.urn).sort(), resources.map((r) => r.urn).sort());
       });
@@ -97,9 +97,11 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
       });
 
       it("keeps every secret in Secrets, and marks it secret wherever it is", () => {
+        const seen = new Set<string>();
         for (const resource of resources) {
           for (const { path, value } of leaves(resource.inputs)) {
             if (typeof value !== "string" || !value.includes(CANARY)) continue;
+            for (const [, name] of value.matchAll(new RegExp(`${CANARY}0([A-Za-z-]+)`, "g"))) seen.add(name!);
             assert.equal(resource.type, "kubernetes:core/v1:Secret", `${resource.urn} ${path.join(".")}`);
             assert.ok(
               resource.secretPaths.some((marked) => marked.every((part, i) => part === path[i])),
@@ -107,6 +109,9 @@ for (const region of Object.keys(DEFAULT_REGIONS)) {
             );
           }
         }
+        // Given ones, and ones made at random.
+        for (const name of ["postgresApp", "postgresReplication", "postgresMonitor", `${region}-credentials-redis`])
+          assert.ok(seen.has(name), `${name} is nowhere`);
       });
 
       it("runs every container restricted, with requests, limits and a pinned image", () => {

@@ -17,6 +17,7 @@ export const PASSWORDS: Passwords = {
   replication: "replication-password-1",
   rewind: "rewind-password-1",
   application: "application-password-1",
+  monitor: "monitor-password-1",
   restApi: "rest-password-1",
 };
 
@@ -105,7 +106,10 @@ export interface FakeMember {
 /** Patroni's REST API, as far as the reconciler uses it: over TLS, changes by password only. What the fake is asked for
  *  stands in `seen`. */
 export class FakePatroni {
-  me: { state: string; role: string; pause?: boolean } = { state: "running", role: "standby_leader" };
+  me: { state: string; role: string; pause?: boolean; [more: string]: unknown } = {
+    state: "running",
+    role: "standby_leader",
+  };
   members: FakeMember[] = [{ name: "a", role: "standby_leader", state: "running" }];
   config: Record<string, unknown> = {};
   password = PASSWORDS.restApi;
@@ -146,7 +150,7 @@ export class FakePatroni {
 
   #answer(method: string, path: string, authorization: string | undefined, body: string): [number, unknown] {
     if (method === "GET") {
-      if (path === "/patroni") return [200, this.me];
+      if (path === "/patroni") return [200, { patroni: { name: "a" }, ...this.me }];
       if (path === "/cluster")
         return [200, { members: this.members.map((m) => ({ ...m, api_url: `${this.url}/patroni` })) }];
       return path === "/config" ? [200, this.config] : [404, {}];

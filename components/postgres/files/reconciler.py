@@ -4,38 +4,33 @@ Each round looks at the mounted files and at the pod's own Patroni:
 - files of the local configuration, certificates or passwords changed: Patroni reloads, and PostgreSQL with it;
 - on the leader, the cluster's dynamic configuration differs from the desired one: only our own keys are patched;
 - on the primary, roles and passwords are made what they should be;
-- on the leader, members whose parameters need a restart get it, one at a time.
+- on the leader, members whose parameters need a restart get it, one at a time;
+- slots that were lost are dropped, and standbys that can no longer follow are copied anew (rebuild.py).
 A round that fails is logged and tried again; nothing is kept but what the next round can find out by itself."""
 
-import base64
 import hashlib
-import http.client
-import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import time
-import urllib.parse
 
+import patroni_api
+import pod
+import rebuild
 import roles
 import rules
+from patroni_api import Problem
+from pod import CREDENTIALS, DYNAMIC, TLS
 
-TLS = os.environ.get("IAM_HA_TLS_DIR", "/etc/postgresql/tls")
-RUN = os.environ.get("IAM_HA_RUN_DIR", "/run/reconciler")
-PATRONI = os.environ.get("IAM_HA_PATRONI_URL", "https://localhost:8008")
 ROLES_EVERY_SECONDS = 60
-LOCAL, DYNAMIC, CREDENTIALS = "10-patroni.yml", "20-dynamic.yml", "30-credentials.yml"
+SLOTS_EVERY_SECONDS = 15
+LOCAL = "10-patroni.yml"
+PROGRAMS = ("patroni_api.py", "pod.py", "rebuild.py", "reconciler.py", "roles.py", "rules.py", "source.py")
 
 
 def log(event, **fields):
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    print(json.dumps({"time": stamp, "component": "reconciler", "event": event, **fields}), flush=True)
-
-
-class Problem(Exception):
-    """A step that did not work this time."""
+    pod.log("reconciler", event, **fields)
 
 
 def digest(*paths):
@@ -51,76 +46,18 @@ def digest(*paths):
 
 
 def config_digest():
-    return digest(f"{roles.CONFIG}/{LOCAL}", *(f"{TLS}/{file}" for file in ("tls.crt", "tls.key", "ca.crt")))
+    return digest(f"{pod.CONFIG}/{LOCAL}", *(f"{TLS}/{file}" for file in ("tls.crt", "tls.key", "ca.crt")))
 
 
 def scripts_digest():
-    return digest(*(f"{roles.HERE}/{file}" for file in ("reconciler.py", "roles.py", "rules.py")))
-
-
-class Api:
-    """Patroni's REST API, of this pod and of the others. Whoever changed the API's password has changed it in the files
-    first, and Patroni knows the old one until it reloads: so the password that worked last is tried too."""
-
-    def __init__(self):
-        self.known = f"{RUN}/rest-password"
-
-    def last(self):
-        try:
-            with open(self.known, encoding="utf-8") as file:
-                return file.read()
-        except FileNotFoundError:
-            return None
-
-    def remember(self, password):
-        half = f"{self.known}.new"
-        with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(password)
-        os.replace(half, self.known)
-
-    def call(self, method, path, body=None, base=PATRONI, timeout=10):
-        """Status and JSON (or text) of the answer."""
-        if method == "GET":
-            return self.once(method, path, body, base, timeout, {})
-        last = self.last()
-        wanted = roles.read_json(f"{roles.CONFIG}/{CREDENTIALS}")["restapi"]["authentication"]["password"]
-        for password in dict.fromkeys([wanted, last or wanted]):
-            token = base64.b64encode(f"patroni:{password}".encode()).decode()
-            status, answer = self.once(method, path, body, base, timeout, {"Authorization": f"Basic {token}"})
-            if status != 401:
-                if base == PATRONI and password != last:
-                    self.remember(password)
-                return status, answer
-        raise Problem(f"{method} {base}{path}: neither the configured nor the last password is accepted")
-
-    def once(self, method, path, body, base, timeout, headers):
-        url = urllib.parse.urlsplit(base)
-        context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
-        connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout, context=context)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json", **headers})
-            response = connection.getresponse()
-            status, answer = response.status, response.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise Problem(f"{method} {base}{path}: {type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
-        try:
-            return status, json.loads(answer)
-        except ValueError:
-            return status, answer
-
-    def get(self, path):
-        status, answer = self.call("GET", path)
-        if status != 200 or not isinstance(answer, dict):
-            raise Problem(f"GET {path} answered {status}")
-        return answer
+    return digest(*(f"{pod.HERE}/{file}" for file in PROGRAMS))
 
 
 class Reconciler:
     def __init__(self):
-        self.api = Api()
+        self.api = patroni_api.Api()
+        self.rebuild = rebuild.Rebuild(self.api)
+        self.slots_at = float("-inf")
         self.loaded = self.loaded_credentials = None  # unknown at the start: one reload too many does no harm
         self.roles_at = float("-inf")
         self.roles_for = None
@@ -129,7 +66,7 @@ class Reconciler:
         self.problems = {}
 
     def settings(self):
-        return roles.read_json(f"{roles.HERE}/reconciler.json")
+        return pod.read_json(f"{pod.HERE}/reconciler.json")
 
     def round(self):
         found = {}
@@ -148,6 +85,9 @@ class Reconciler:
             self.quiet_until = None
             return
         self.attempt("configuration", lambda: self.patch(settings))
+        self.attempt("slots", self.drop_lost_slots)
+        if not me.get("pause"):
+            self.attempt("rebuild", lambda: self.rebuild.step(me, cluster, settings))
         if settings["rolling_restarts"] and not me.get("pause"):
             self.attempt("restart", lambda: self.restart(cluster, settings))
 
@@ -169,8 +109,8 @@ class Reconciler:
         return {"settings": self.settings(), "me": self.api.get("/patroni"), "cluster": self.api.get("/cluster")}
 
     def ensure_roles(self, settings):
-        credentials = roles.read_json(f"{roles.CONFIG}/{CREDENTIALS}")
-        key = digest(f"{roles.CONFIG}/{CREDENTIALS}", f"{roles.HERE}/reconciler.json")
+        credentials = pod.read_json(f"{pod.CONFIG}/{CREDENTIALS}")
+        key = digest(f"{pod.CONFIG}/{CREDENTIALS}", f"{pod.HERE}/reconciler.json")
         if key == self.roles_for and time.monotonic() - self.roles_at < ROLES_EVERY_SECONDS:
             return
         try:
@@ -182,7 +122,7 @@ class Reconciler:
 
     def reload(self, cluster, leader):
         config = config_digest()
-        credentials = digest(f"{roles.CONFIG}/{CREDENTIALS}")
+        credentials = digest(f"{pod.CONFIG}/{CREDENTIALS}")
         if (config, credentials) == (self.loaded, self.loaded_credentials):
             return
         # A replica with a new password that the primary does not know yet would stop streaming, and commits with it.
@@ -200,7 +140,7 @@ class Reconciler:
         leader = next((m for m in cluster.get("members", []) if m.get("role") in rules.LEADER_ROLES), None)
         if not leader or "host" not in leader:
             return False
-        auth = roles.read_json(f"{roles.CONFIG}/{CREDENTIALS}")["postgresql"]["authentication"]["replication"]
+        auth = pod.read_json(f"{pod.CONFIG}/{CREDENTIALS}")["postgresql"]["authentication"]["replication"]
         where = {
             "host": leader["host"], "port": leader.get("port", 5432), "user": auth["username"], "replication": "true",
             "sslmode": auth["sslmode"], "sslrootcert": auth["sslrootcert"], "connect_timeout": 5,
@@ -214,7 +154,7 @@ class Reconciler:
         return done.returncode == 0
 
     def patch(self, settings):
-        desired = roles.read_json(f"{roles.CONFIG}/{DYNAMIC}")["bootstrap"]["dcs"]
+        desired = pod.read_json(f"{pod.CONFIG}/{DYNAMIC}")["bootstrap"]["dcs"]
         # Members say in their own rounds whether they need a restart: all must have had the time to.
         quiet = settings["quiet_seconds"]
         if self.quiet_until is None:
@@ -229,6 +169,21 @@ class Reconciler:
             raise Problem(f"PATCH /config answered {status}")
         log("configuration patched", paths=sorted("/".join(p) for p in rules.leaves(patch) if p[0] != rules.MANAGED))
 
+    def drop_lost_slots(self):
+        """A slot whose WAL is gone serves nobody any more. Patroni makes a permanent one anew when it is missing, but
+        leaves a lost one alone where its reader had sent feedback."""
+        if time.monotonic() - self.slots_at < SLOTS_EVERY_SECONDS:
+            return
+        self.slots_at = time.monotonic()
+        lost = "slot_type = 'physical' AND wal_status = 'lost' AND NOT active"
+        try:
+            sql = f"SELECT slot_name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE {lost}"
+            dropped = [line.split("|")[0] for line in roles.psql(sql).splitlines()]
+        except roles.Failed as failed:
+            raise Problem(f"slots: {failed}") from failed
+        for name in dropped:
+            log("lost slot dropped", slot=name, cause="its reader was away for more WAL than max_slot_wal_keep_size")
+
     def restart(self, cluster, settings):
         if self.quiet_until is None or time.monotonic() < self.quiet_until:
             return
@@ -240,7 +195,7 @@ class Reconciler:
             return
         member = next(m for m in members if m["name"] == name)
         self.restarted[name] = time.monotonic()
-        base = member["api_url"].rsplit("/", 1)[0]
+        base = self.api.base_of(member)
         body = {"restart_pending": True, "timeout": "60s"}
         status, answer = self.api.call("POST", "/restart", body, base=base, timeout=90)
         log("restarted" if status == 200 else "restart refused", member=name, status=status, answer=str(answer)[:200])
@@ -255,7 +210,7 @@ def main():
     reconciler, scripts, interval = Reconciler(), scripts_digest(), 5
     while True:
         reconciler.round()
-        with open(f"{RUN}/alive", "w", encoding="utf-8"):
+        with open(f"{patroni_api.RUN}/alive", "w", encoding="utf-8"):
             pass  # its time is what the liveness probe looks at
         try:
             interval = reconciler.settings()["interval_seconds"]
@@ -264,7 +219,7 @@ def main():
         time.sleep(interval)
         if scripts_digest() != scripts:
             log("starting again", cause="scripts changed")
-            os.execv(sys.executable, [sys.executable, f"{roles.HERE}/reconciler.py"])
+            os.execv(sys.executable, [sys.executable, f"{pod.HERE}/reconciler.py"])
 
 
 if __name__ == "__main__":

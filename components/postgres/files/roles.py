@@ -10,23 +10,20 @@ import subprocess
 import sys
 
 import rules
+from pod import CONFIG, HERE, SOCKETS, read_json
 
-CONFIG = os.environ.get("IAM_HA_PATRONI_DIR", "/etc/patroni")
-HERE = os.environ.get("IAM_HA_SCRIPTS_DIR", "/etc/iam-ha")
-SOCKETS = os.environ.get("IAM_HA_SOCKET_DIR", "/run/postgresql")
 PORT = os.environ.get("IAM_HA_PORT", "5432")
 # A role that only this node has for a moment is made again by the next primary, so nothing waits for replicas here;
 # and what is sent must not be logged, whatever log_statement says.
 OPTIONS = "-c synchronous_commit=local -c log_statement=none -c log_min_duration_statement=-1 -c lock_timeout=5s"
 
 
+# What the monitoring role may: look at statistics, and read what is compared between regions.
+MONITOR_GROUPS = ("pg_monitor", "pg_read_all_data")
+
+
 class Failed(Exception):
     """What psql said when it failed."""
-
-
-def read_json(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
 
 
 def psql(sql, database="postgres", timeout=30):
@@ -61,6 +58,7 @@ def wanted_roles(credentials, application):
         (auth["replication"]["username"], "REPLICATION", auth["replication"]["password"]),
         (auth["rewind"]["username"], "", auth["rewind"]["password"]),
         (application["user"], "", credentials["iam_ha"]["application"]["password"]),
+        (credentials["iam_ha"]["monitor"]["username"], "", credentials["iam_ha"]["monitor"]["password"]),
     ]
 
 
@@ -75,6 +73,13 @@ def role_statements(roles, existing):
         options = "" if role in existing else f" LOGIN {attributes}"
         statements.append(f"{verb} ROLE {name(role)}{options} PASSWORD {literal(verifier)};")
     return statements
+
+
+def grant_statements(role, database, granted):
+    """SQL that gives the monitoring role what it lacks; `granted` is what it has of this."""
+    wanted = [(f"MEMBER {group}", f"GRANT {group} TO {name(role)};") for group in MONITOR_GROUPS]
+    wanted.append(("CONNECT", f"GRANT CONNECT ON DATABASE {name(database)} TO {name(role)};"))
+    return [statement for what, statement in wanted if what not in granted]
 
 
 def ensure(credentials, application):
@@ -97,7 +102,16 @@ def ensure(credentials, application):
     if psql(public):
         psql(f"REVOKE ALL ON DATABASE {name(database)} FROM PUBLIC;")
         changed.append(f"REVOKE ALL ON DATABASE {name(database)} FROM PUBLIC")
-    return changed
+    monitor = credentials["iam_ha"]["monitor"]["username"]
+    have = psql(
+        f"SELECT 'MEMBER ' || roleid::regrole FROM pg_auth_members WHERE member = {literal(monitor)}::regrole UNION ALL "
+        f"SELECT privilege_type FROM pg_database d, aclexplode(d.datacl) a "
+        f"WHERE d.datname = {literal(database)} AND a.grantee = {literal(monitor)}::regrole"
+    )
+    grants = grant_statements(monitor, database, have.splitlines())
+    if grants:
+        psql("\n".join(grants))
+    return changed + [statement.rstrip(";") for statement in grants]
 
 
 def main():

@@ -100,6 +100,66 @@ def lag_of(member):
     return lag if isinstance(lag, int) else float("inf")
 
 
+def lsn_text(position):
+    """Position in the WAL, in bytes, as PostgreSQL writes it."""
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
+def needs(state):
+    """What a standby has to be sent next, from what its Patroni says of it (GET /patroni); None while that is unknown."""
+    xlog = state.get("xlog") or {}
+    position = max(xlog.get("received_location") or 0, xlog.get("replayed_location") or 0)
+    timeline, system_id = state.get("timeline"), state.get("database_system_identifier")
+    if position == 0 or not timeline or not system_id:
+        return None
+    return {"position": position, "lsn": lsn_text(position), "timeline": timeline, "system_id": str(system_id)}
+
+
+# How long a member that was told to copy itself anew is left alone.
+REBUILD_COOLDOWN_SECONDS = 120
+
+
+def plan_rebuild(me, members, gone_seconds, after_seconds, asked, now):
+    """What the leader of a standby cluster does whose source no longer has the WAL that it needs: ("switchover", name),
+    ("reinitialize", name), ("self", own name), or None to wait.
+
+    `members` is [{"name", "state", "position"}] of all but the leader: the state as Patroni has it, the position in
+    bytes or None. `gone_seconds` is for how long the leader has been without its stream, known to be for ever.
+
+    A member that is ahead of the leader can only have been copied from the source since: it takes over, and the others
+    are copied from it in turn. Until then the leader, and every other member that is not being copied, go on serving
+    reads. Where no other member runs the leader itself is copied: it waits longer for that, as they may come back."""
+    if gone_seconds < after_seconds:
+        return None
+    running = [m for m in members if m["state"] in RUNNING_STATES and m["position"] is not None]
+    ahead = [m for m in running if m["position"] > me["position"]]
+    if ahead:
+        return ("switchover", max(ahead, key=lambda m: (m["position"], m["name"]))["name"])
+    copying = [m["name"] for m in members if m["state"] == "creating replica"]
+    lately = [m["name"] for m in members if now - asked.get(m["name"], float("-inf")) < REBUILD_COOLDOWN_SECONDS]
+    if copying or lately:
+        return None
+    if running:
+        return ("reinitialize", min(m["name"] for m in running))
+    return ("self", me["name"]) if not members or gone_seconds >= 4 * after_seconds else None
+
+
+def next_stranded(members, stalled, after_seconds, asked, now):
+    """Name of the replica to look at next, as it may need WAL that the leader no longer has; None for nobody.
+    `stalled` is {name: seconds without a stream}. One at a time: nobody else is being copied."""
+    if any(m.get("state") == "creating replica" for m in members):
+        return None
+    due = [
+        name for name, seconds in stalled.items()
+        if seconds >= after_seconds and now - asked.get(name, float("-inf")) >= REBUILD_COOLDOWN_SECONDS
+    ]
+    return min(due, default=None)
+
+
+# Of members that serve reads; those of a server that recovers but has no stream differ with how it was started.
+RUNNING_STATES = ("running", "streaming", "in archive recovery")
+
+
 def scram_verifier(password, salt, iterations=4096):
     """The SCRAM-SHA-256 verifier that PostgreSQL keeps in place of a password (RFC 5803)."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)

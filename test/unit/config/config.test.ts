@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { ROOT } from "../../../scripts/paths.ts";
+import { overlaysForShow } from "../../../scripts/local/values/show.ts";
 import { readStackConfig } from "../../../scripts/render/stack-config.ts";
 import { ConfigError, parseConfig, stackKeys } from "../../../stacks/config.ts";
+import { SHARED_CREDENTIALS } from "../../../components/common/credentials.ts";
+import { DEFAULT_LINKS } from "../../../sidecar/core/link.ts";
 import { DEFAULT_REGIONS, peersOf } from "../../../stacks/topology.ts";
 
 interface Declared {
@@ -20,7 +23,7 @@ const declared = Object.fromEntries(Object.entries(project.config).filter(([key]
 
 /** Config of one stack as its files give it, decoded. */
 function rawConfig(stack: string): Record<string, unknown> {
-  const { config } = readStackConfig(stack);
+  const { config } = readStackConfig(stack, overlaysForShow(stack, { embedded: false }));
   return Object.fromEntries(
     Object.entries(config).map(([key, text]) => {
       const type = declared[key]?.type;
@@ -133,6 +136,57 @@ describe("bad config", () => {
       problemsOf({ ...good(), regions }).join("\n"),
       /iam-ha:regions: .*exactly one region must have the role active, found 2/,
     );
+  });
+
+  it("wants every password that regions share, in words and without showing any, and none for one region", () => {
+    const { secrets, ...rest } = good() as { secrets: Record<string, string> };
+    const { postgresApp: _app, witnessRoot: _root, ...others } = secrets;
+    assert.deepEqual(problemsOf({ ...rest, secrets: others }), [
+      "iam-ha:secrets.postgresApp: is needed, as all 3 regions share it: `pulumi config set --secret --path 'iam-ha:secrets.postgresApp'`, the same in every stack",
+      "iam-ha:secrets.witnessRoot: is needed, as all 3 regions share it: `pulumi config set --secret --path 'iam-ha:secrets.witnessRoot'`, the same in every stack",
+    ]);
+    assert.equal(problemsOf(rest).length, SHARED_CREDENTIALS.length);
+    const alone = { beijing: DEFAULT_REGIONS["beijing"]! };
+    assert.deepEqual(problemsOf({ ...rest, regions: alone, links: [] }), []);
+  });
+
+  it("wants names that lead to one place each", () => {
+    const names = {
+      serverNames: ["login.example.com", "api-shanghai.iam.example.com", "region-beijing.iam.example.com"],
+    };
+    assert.deepEqual(problemsOf({ ...good(), edge: names }), [
+      'iam-ha:edge.serverNames.1: found "api-shanghai.iam.example.com"; that name is the endpoint api of shanghai, which one address alone can answer to: leave it out',
+      'iam-ha:edge.serverNames.2: found "region-beijing.iam.example.com"; that name is the endpoint region of beijing, which one address alone can answer to: leave it out',
+    ]);
+    const own = { serverNames: ["api.iam.example.com", "api-beijing.iam.example.com"] };
+    assert.deepEqual(problemsOf({ ...good(), edge: own }), []);
+    assert.match(
+      problemsOf({ ...good(), domain: "iam.cluster.local" }).join("\n"),
+      /iam-ha:domain: found "iam\.cluster\.local"; must not be in cluster\.domain, cluster\.local/,
+    );
+  });
+
+  it("wants names that DNS and certificates have room for", () => {
+    const long = "a".repeat(53);
+    const regions = { ...DEFAULT_REGIONS, [long]: { code: "cn-west-1", role: "disaster", priority: 4 } };
+    const link = { ...DEFAULT_LINKS[0]!, to: long };
+    const text = problemsOf({ ...good(), regions, links: [...DEFAULT_LINKS, link] }).join("\n");
+    assert.match(
+      text,
+      new RegExp(`iam-ha:regions\\.${long}: its endpoint postgresql-${long} is longer than a DNS label`),
+    );
+    const domain = `${"b".repeat(50)}.example.com`;
+    assert.match(
+      problemsOf({ ...good(), domain }).join("\n"),
+      /iam-ha:regions\.beijing: .* certificate's common name 64 at most/,
+    );
+  });
+
+  it("wants links between regions that there are, and a source for each", () => {
+    const [first, ...others] = DEFAULT_LINKS;
+    const text = problemsOf({ ...good(), links: [{ ...first, to: "tokyo" }, ...others] }).join("\n");
+    assert.match(text, /iam-ha:links\.0\.to: found "tokyo"; must be one of beijing, shanghai, shenzhen/);
+    assert.match(text, /iam-ha:links: shanghai has no source: add a link from beijing to shanghai/);
   });
 
   it("wants pools that fit the server's connections", () => {

@@ -17,7 +17,7 @@ import { regionContext } from "../../support/context.ts";
 
 const context = regionContext();
 const settings = postgresSettings.parse({});
-const passwords = { superuser: "s", replication: "r", rewind: "w", application: "a", restApi: "p" };
+const passwords = { superuser: "s", replication: "r", rewind: "w", application: "a", monitor: "m", restApi: "p" };
 
 type Local = {
   postgresql: { parameters: Record<string, string>; pg_hba: string[] };
@@ -81,14 +81,21 @@ describe("Patroni's configuration", () => {
   });
 
   it("lets nobody in without TLS and password, and each role only where it belongs", () => {
-    const rules = hbaRules(postgresSettings.parse({ clientNetworks: ["10.0.0.0/8", "fd00::/8"] }));
+    const rules = hbaRules(postgresSettings.parse({ clientNetworks: ["10.0.0.0/8", "fd00::/8"] }), [
+      "10.0.0.0/8",
+      "172.16.0.0/12",
+    ]);
     assert.deepEqual(rules, [
       "local all postgres peer",
       "local replication replicator scram-sha-256",
       "hostssl replication replicator 10.0.0.0/8 scram-sha-256",
       "hostssl replication replicator fd00::/8 scram-sha-256",
+      "hostssl replication replicator 172.16.0.0/12 scram-sha-256",
       "hostssl postgres rewind 10.0.0.0/8 scram-sha-256",
       "hostssl postgres rewind fd00::/8 scram-sha-256",
+      "hostssl postgres rewind 172.16.0.0/12 scram-sha-256",
+      "hostssl iam,postgres monitor 10.0.0.0/8 scram-sha-256",
+      "hostssl iam,postgres monitor fd00::/8 scram-sha-256",
       "hostssl iam iam_app 10.0.0.0/8 scram-sha-256",
       "hostssl iam iam_app fd00::/8 scram-sha-256",
     ]);
@@ -128,7 +135,7 @@ describe("Patroni's configuration", () => {
     const files = configFiles(context, settings, ["shanghai"]);
     assert.deepEqual(parse(files[CONFIG_FILES.local]!), localConfig(context, settings));
     const read = JSON.parse(files[CONFIG_FILES.dynamic]!) as { bootstrap: { dcs: unknown } };
-    assert.deepEqual(read.bootstrap.dcs, dynamicConfig(settings, ["shanghai"]));
+    assert.deepEqual(read.bootstrap.dcs, { iam_ha_region: "beijing", ...dynamicConfig(settings, ["shanghai"]) });
   });
 
   it("gives the reconciler what it needs", () => {
@@ -138,13 +145,22 @@ describe("Patroni's configuration", () => {
       quiet_seconds: 36,
       members: 4,
       max_lag_bytes: 16_777_216,
+      rebuild_after_seconds: 30,
+      clone_method: "iam_ha_clone",
       application: { user: "iam_app", database: "iam" },
     });
     assert.deepEqual(Object.keys(scriptFiles(settings)).sort(), [
+      "birth.py",
+      "clone.py",
+      "patroni_api.py",
+      "pod.py",
+      "rebuild.py",
       "reconciler.json",
       "reconciler.py",
       "roles.py",
       "rules.py",
+      "source.py",
+      "start.py",
     ]);
   });
 });

@@ -91,7 +91,7 @@ describe("errors of the database", () => {
     assert.ok(isUnavailable(server("25006")) && leavesConnection(server("25006")));
   });
   it("tell what is gone from what was wrong", () => {
-    for (const code of ["57P01", "08006", "53300"]) assert.ok(isUnavailable(server(code)), code);
+    for (const code of ["57P01", "08006", "08P01", "53300"]) assert.ok(isUnavailable(server(code)), code);
     for (const code of ["23505", "42P01", "22P02"]) {
       assert.ok(!isUnavailable(server(code)), code);
       assert.ok(!leavesConnection(server(code)), code);
