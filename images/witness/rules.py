@@ -12,7 +12,7 @@ import re
 UNUSABLE = re.compile(
     r"crc mismatch|walpb: crc|wal: (slice|max entry|file not found|unexpected)|invalid database|checksum error"
     r"|database file .*corrupt|data corruption|failed to recover v3 backend|failed to find (database )?snapshot"
-    r"|snap: (empty|crc)|tocommit\(\d+\) is out of range|wal: .*corrupt|unexpected EOF.*wal|page \d+ already freed"
+    r"|snap: (empty|crc)|tocommit\(\d+\) is out of range|wal: .*corrupt|unexpected EOF.*wal|page \d+ already freed|reachable pages"
     r"|version mismatch|failed to unmarshal.*(wal|snapshot)|WAL.*(broken|corrupt)",
     re.IGNORECASE,
 )
@@ -26,7 +26,7 @@ def decide(views, may_found):
     far as anybody can tell, and where so many can tell that together they are a majority."""
     formed = [name for name, view in views.items() if view.get("formed")]
     if formed:
-        return "wait", f"{listed(formed)} belong to a formed witness: it is joined as soon as a majority of it answers"
+        return "wait", f"a formed witness is known to {listed(formed)}: it is joined as soon as a majority of it answers"
     answering = [name for name, view in views.items() if view["state"] != "unreachable"]
     if len(answering) + 1 < (len(views) + 1) // 2 + 1:
         silent = [name for name in views if name not in answering]

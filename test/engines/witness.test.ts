@@ -107,12 +107,16 @@ describe("the witness with three real members", function () {
       const wasLeader = (await witness.leader(asked!)) === region;
       await witness.stop(region);
       const gap = await eventually(`writes without ${region}`, 20_000, async () => {
-        await witness.put(asked!, "/iam-ha/test/gap", region);
+        await witness.put(asked!, "/iam-ha/test/gap", region, 300);
         return true;
       });
       console.info(`      ${region} killed${wasLeader ? ", the leader" : ""}: writes go on after ${ms(gap)}`);
       witness.start(region);
-      await eventually(`${region} is back`, 30_000, async () => (await witness.get(region, "/iam-ha/test/gap")) === region);
+      await eventually(
+        `${region} is back`,
+        30_000,
+        async () => (await witness.get(region, "/iam-ha/test/gap")) === region,
+      );
     }
     assert.deepEqual(await ids(), before);
   });
@@ -124,7 +128,7 @@ describe("the witness with three real members", function () {
     const stopping = witness.stop(leader, "SIGTERM");
     const gap = await eventually("writes go on", 20_000, async () => {
       if ((await witness.leader(asked!)) === leader) return false;
-      await witness.put(asked!, "/iam-ha/test/handover", leader);
+      await witness.put(asked!, "/iam-ha/test/handover", leader, 300);
       return true;
     });
     await stopping;
@@ -158,7 +162,10 @@ describe("the witness with three real members", function () {
       writeFileSync(bin, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
       witness.start("shanghai", { PATH: "/etc/witness:/usr/local/bin:/usr/sbin:/usr/bin:/bin" });
       await eventually("it is added and unstarted", 60_000, async () => {
-        return (await witness.list("beijing"))["shanghai"]?.started === false && witness.file("shanghai", "claim") !== undefined;
+        return (
+          (await witness.list("beijing"))["shanghai"]?.started === false &&
+          witness.file("shanghai", "claim") !== undefined
+        );
       });
       await witness.stop("shanghai");
       const claim = witness.file("shanghai", "claim");
@@ -180,13 +187,17 @@ describe("the witness with three real members", function () {
     witness.loseVolume("beijing");
     const from = witness.log("beijing").length;
     witness.start("beijing");
-    await eventually("it waits", 30_000, () => /belong to a formed witness/.test(witness.log("beijing").slice(from)));
+    await eventually("it waits", 30_000, () => /a formed witness is known to shenzhen/.test(witness.log("beijing").slice(from)));
     await sleep(3000);
     assert.equal(witness.file("beijing", "claim"), undefined);
     assert.ok(!/founds the witness/.test(witness.log("beijing").slice(from)));
     witness.start("shanghai");
     await isWhole("shanghai");
-    await eventually("beijing has the data", 30_000, async () => (await witness.get("beijing", "/iam-ha/epoch")) === "2");
+    await eventually(
+      "beijing has the data",
+      30_000,
+      async () => (await witness.get("beijing", "/iam-ha/epoch")) === "2",
+    );
   });
 
   it("a member that was removed meanwhile sets its data aside and joins anew", async () => {

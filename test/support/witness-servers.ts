@@ -57,7 +57,8 @@ export class WitnessServers {
     await issueCertificate(join(this.folder, "authority"), join(this.folder, "client"), [`region-x.${DOMAIN}`]);
     for (const [i, region] of this.#regions.entries()) {
       const folder = join(this.folder, region);
-      for (const part of ["config", "secrets", "tls", "data", "run"]) mkdirSync(join(folder, part), { recursive: true });
+      for (const part of ["config", "secrets", "tls", "data", "run"])
+        mkdirSync(join(folder, part), { recursive: true });
       const member = { region, folder, address: `127.${process.pid % 200}.7.${i + 1}`, process: undefined, log: [] };
       this.members.set(region, member);
       await issueCertificate(join(this.folder, "authority"), join(folder, "tls"), [
@@ -205,12 +206,12 @@ export class WitnessServers {
   }
 
   /** As a user; logs in when need be. */
-  async as(user: WitnessUser, region: string, path: string, body: object): Promise<Answer> {
+  async as(user: WitnessUser, region: string, path: string, body: object, timeoutMs = 3000): Promise<Answer> {
     const key = `${user} ${region}`;
     for (let attempt = 0; ; attempt++) {
       const token = this.#tokens.get(key) ?? (await this.login(region, user));
       this.#tokens.set(key, token);
-      const answer = await this.post(region, path, body, { token });
+      const answer = await this.post(region, path, body, { token, timeoutMs });
       if (attempt > 0 || (answer.status !== 401 && answer.body["code"] !== 3)) return answer;
       this.#tokens.delete(key);
     }
@@ -223,8 +224,9 @@ export class WitnessServers {
   }
 
   /** Writes as the region controller; fails when it is not committed. */
-  async put(region: string, key: string, value: string): Promise<void> {
-    const answer = await this.as("region-controller", region, "/v3/kv/put", { key: base64(key), value: base64(value) });
+  async put(region: string, key: string, value: string, timeoutMs = 3000): Promise<void> {
+    const body = { key: base64(key), value: base64(value) };
+    const answer = await this.as("region-controller", region, "/v3/kv/put", body, timeoutMs);
     if (answer.status !== 200) throw new Error(`put at ${region}: ${JSON.stringify(answer)}`);
   }
 
