@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** The images of the project; each has a Containerfile in `images/<name>/`. */
-export const IMAGE_NAMES = ["postgres", "redis", "edge", "pgbouncer", "node"] as const;
+export const IMAGE_NAMES = ["postgres", "redis", "edge", "pgbouncer", "node", "witness"] as const;
 export type ImageName = (typeof IMAGE_NAMES)[number];
 
 const reference = z

@@ -18,6 +18,7 @@ export interface ImageSpec {
 export const IMAGES: readonly ImageSpec[] = [
   { name: "edge", holds: "NGINX", bundles: false, buildArgs: {} },
   { name: "redis", holds: "Redis", bundles: false, buildArgs: {} },
+  { name: "witness", holds: "etcd", bundles: false, buildArgs: {} },
   { name: "pgbouncer", holds: "PgBouncer and HAProxy", bundles: false, buildArgs: {} },
   { name: "node", holds: "Node.js and this project's programs", bundles: true, buildArgs: {} },
   { name: "postgres", holds: "PostgreSQL, Patroni and pgBackRest", bundles: false, buildArgs: {} },

@@ -17,6 +17,11 @@ const PROGRAMS: Record<string, [argv: string[], says: RegExp][]> = {
     [["redis-server", "--version"], /v=8\.0\./],
     [["redis-cli", "--version"], /redis-cli 8\.0\./],
   ],
+  witness: [
+    [["etcd", "--version"], /etcd Version: 3\.5\./],
+    [["etcdctl", "version"], /etcdctl version: 3\.5\./],
+    [["python3", "--version"], /Python 3\./],
+  ],
   pgbouncer: [
     [["pgbouncer", "--version"], /PgBouncer 1\.24\./],
     [["haproxy", "-v"], /HAProxy version 3\.0\./],
@@ -131,6 +136,12 @@ describe("images", function () {
     const says = await root("edge").run(["nginx", "-V"], READ_ONLY);
     for (const module of ["http_v2", "http_ssl", "http_realip", "http_stub_status"])
       assert.match(says, new RegExp(`--with-${module}_module`));
+  });
+
+  it("the witness says in one line what it lacks", async () => {
+    const started = root("witness").start(["witness-entrypoint", "/etc/witness/witness.json"], READ_ONLY);
+    assert.equal(await started.ended(10_000), 64);
+    assert.match(started.output(), /cannot start.*No such file or directory: '\/etc\/witness\/witness\.json'/);
   });
 
   it("nginx accepts the configuration it starts with", async () => {

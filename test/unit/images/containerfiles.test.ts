@@ -55,7 +55,7 @@ describe("choice of images", () => {
   it("of an unknown one says which there are", () => {
     assert.throws(
       () => selectSpecs(["edge", "ngnix"]),
-      /unknown image ngnix: write one or more of edge, redis, pgbouncer, node, postgres/,
+      /unknown image ngnix: write one or more of edge, redis, witness, pgbouncer, node, postgres/,
     );
   });
 });
