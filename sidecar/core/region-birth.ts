@@ -95,7 +95,7 @@ export function birth(input: BirthInput): BirthAnswer {
     if (withData.length > 0)
       return {
         as: "wait",
-        cause: `${region} is the active region by ${by}, but no database of it answers, and ${withData.join(", ")} has a copy: bring its database back, promote that region, or restore ${region} from a backup`,
+        cause: `${region} is the active region by ${by}, but no database of it answers, and there is a copy in ${withData.join(", ")}: bring its database back, promote another region, or restore ${region} from a backup`,
       };
     const silent = input.peers.filter(({ reachable }) => !reachable).map((peer) => peer.region);
     if (silent.length > 0)
@@ -113,7 +113,7 @@ export function birth(input: BirthInput): BirthAnswer {
   if (withData.length > 0)
     return {
       as: "wait",
-      cause: `${region} is the first region by configuration and nobody is known to be active, but ${withData.join(", ")} has data: a second history is never begun; promote that region, or remove its data`,
+      cause: `${region} is the first region by configuration and nobody is known to be active, but there is data in ${withData.join(", ")}: a second history is never begun; promote that region, or remove its data`,
     };
   if (witness.state === "told")
     return { as: "primary", cause: "nobody has ever been active, and this is the first region by configuration" };

@@ -88,7 +88,9 @@ export class WitnessClient {
     return Promise.all(
       this.#endpoints.map(async (endpoint): Promise<WitnessMember> => {
         try {
-          const answer = await this.#send(endpoint, "/v3/maintenance/status", {}, signal);
+          // Without a token: a member tells this also when there is no majority to log in with.
+          const anonymous = { ...endpoint, token: undefined };
+          const answer = await this.#post(anonymous, "/v3/maintenance/status", {}, signal);
           const header = (answer["header"] ?? {}) as { member_id?: string };
           const leader = String(answer["leader"] ?? "0");
           const errors = (answer["errors"] ?? []) as string[];
@@ -201,7 +203,7 @@ function isFinal({ status, message }: StatusError): boolean {
 }
 
 function isExpired({ status, message }: StatusError): boolean {
-  return status === 401 || /invalid auth token|user name is empty/.test(message);
+  return status === 401 || /invalid auth token|user name is empty|revision of auth store is old/.test(message);
 }
 
 function parse(text: string): Json {

@@ -119,7 +119,7 @@ describe("what an empty database becomes, rule by rule", () => {
 
   it("says what to do where it waits for a person", () => {
     const answer = ask("beijing", { witness: told("beijing"), peers: [peer("shanghai", { hasData: true })] });
-    assert.match(answer.cause, /shanghai has a copy: .*promote that region, or restore beijing from a backup/);
+    assert.match(answer.cause, /a copy in shanghai: .*promote another region, or restore beijing from a backup/);
   });
 
   it("streams through the slot that the source keeps for it", () => {

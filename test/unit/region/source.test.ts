@@ -39,15 +39,15 @@ describe("where a standby cluster streams from", () => {
   it("the next source takes over after the first has been away long enough, and gives way when that is back to stay", () => {
     const standby = new Standby();
     standby.looks(10, { beijing: PRIMARY, shanghai: CASCADE }, true);
-    assert.deepEqual(standby.switches, []);
+    assert.equal(standby.switches.length, 0);
     standby.looks(14, { shanghai: CASCADE }, false);
-    assert.deepEqual(standby.switches, []);
+    assert.equal(standby.switches.length, 0);
     standby.looks(2, { shanghai: CASCADE }, false);
     assert.deepEqual(
       standby.switches.map(({ to }) => to),
       ["shanghai"],
     );
-    assert.match(standby.switches[0]!.cause, /beijing is away for 15000 ms: its controller does not answer/);
+    assert.match(standby.switches.at(0)?.cause ?? "", /beijing is away for 15000 ms: its controller does not answer/);
     standby.looks(60, { shanghai: CASCADE }, true);
     standby.looks(29, { beijing: PRIMARY, shanghai: CASCADE }, true);
     assert.equal(standby.switches.length, 1);
@@ -63,7 +63,7 @@ describe("where a standby cluster streams from", () => {
     standby.looks(100, { shanghai: CASCADE }, true);
     standby.looks(100, {}, false);
     standby.looks(100, { shanghai: { ...CASCADE, streaming: false } }, false);
-    assert.deepEqual(standby.switches, []);
+    assert.equal(standby.switches.length, 0);
   });
 
   it("a source that comes and goes is not gone back to", () => {
@@ -73,7 +73,7 @@ describe("where a standby cluster streams from", () => {
       standby.looks(20, { beijing: PRIMARY, shanghai: CASCADE }, true);
       standby.looks(1, { shanghai: CASCADE }, true);
     }
-    assert.deepEqual(standby.switches, []);
+    assert.equal(standby.switches.length, 0);
   });
 
   it("when the active region is another one, its region is streamed from at once", () => {
