@@ -60,6 +60,11 @@ export class Activity {
     return this.#view?.broken === undefined ? (this.#view?.active?.region ?? this.#view?.last) : undefined;
   }
 
+  /** Epoch of the region that is active, or was last. */
+  get epoch(): number | undefined {
+    return this.#view?.broken === undefined ? this.#view?.epoch?.value : undefined;
+  }
+
   /** Age in milliseconds of what was read; undefined when nothing ever was. */
   get ageMillis(): number | undefined {
     return this.#readAt === undefined ? undefined : Math.round(performance.now() - this.#readAt);

@@ -24,6 +24,8 @@ const SAMPLE_PAGES = 16;
 const TABLES_A_ROUND = 20;
 /** How long the copy may take to come to where the source was read, in milliseconds. */
 const CATCH_UP_MILLIS = 10_000;
+/** How long a comparison of session keys may take, in milliseconds. */
+const CHECK_MILLIS = 60_000;
 /** Pause before a difference is looked at again, in milliseconds: longer than a commit is on its way to the disk. */
 const RECHECK_MILLIS = 1000;
 
@@ -95,12 +97,7 @@ export class Consistency {
       return;
     }
     const rows = await this.#compareTables(source, signal);
-    let keys = 0;
-    if (this.#deps.sessions) {
-      const checked = await this.#deps.sessions.checkKeys(source);
-      keys = checked.keys;
-      this.#keyDifferences = checked.differences;
-    }
+    const keys = await this.#compareKeys(source, signal);
     const differing = this.#confirmed.reduce((sum, { places }) => sum + places.length, 0);
     this.#status = {
       checkedAt: new Date().toISOString(),
@@ -109,6 +106,26 @@ export class Consistency {
       keys,
       differences: differing + this.#keyDifferences,
     };
+  }
+
+  /** @returns keys compared */
+  async #compareKeys(source: string, signal: AbortSignal): Promise<number> {
+    const { sessions, log } = this.#deps;
+    if (!sessions) return 0;
+    try {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(CHECK_MILLIS)]);
+      const { keys, differences } = await sessions.checkKeys(source, limit);
+      this.#keyDifferences = differences;
+      return keys;
+    } catch (error) {
+      signal.throwIfAborted();
+      const cause = reasonOf(error);
+      log.warn(
+        { event: "comparison-failed", source, cause },
+        `session keys could not be compared with ${source}: ${cause}`,
+      );
+      return 0;
+    }
   }
 
   async #compareTables(source: string, signal: AbortSignal): Promise<number> {

@@ -91,8 +91,9 @@ export class RegionController {
       this.#sessions = this.#createSessions?.(this.#config, {
         log: this.#log,
         activeSource: () => this.#sourceOfContent(),
-        request: (region, path) => this.#peers.request(region, path, ended),
-        signal: ended,
+        epoch: () => this.#activity.epoch,
+        request: (region, path, own) => this.#peers.request(region, path, own),
+        ...(this.#tls.lookup ? { lookup: this.#tls.lookup } : {}),
       });
       this.#consistency = new Consistency({
         region: this.#config.region,
@@ -290,7 +291,8 @@ export class RegionController {
       status: () => this.status(),
       position: () => this.#database.position(),
       digest: (query: Parameters<Digests["read"]>[0]) => this.#digests.read(query),
-      sessions: (path: string, query: URLSearchParams) => this.#sessions?.handle(path, query),
+      sessions: async (path: string, query: URLSearchParams, signal: AbortSignal) =>
+        this.#sessions?.handle(path, query, signal),
     };
   }
 

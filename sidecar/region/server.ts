@@ -13,6 +13,9 @@ import type { TlsFiles } from "./tls.ts";
 /** How often a renewed certificate is looked for, in milliseconds. */
 const RENEWAL_MILLIS = 5000;
 
+/** How long a question of sessions may take to answer, in milliseconds. */
+const ANSWER_MILLIS = 10_000;
+
 /** What the server tells. */
 export interface Answers {
   active(): ActiveAnswer;
@@ -20,7 +23,8 @@ export interface Answers {
   status(): RegionStatus;
   position(): Promise<object>;
   digest(query: DigestQuery): Promise<object | undefined>;
-  sessions(path: string, query: URLSearchParams): Promise<object> | undefined;
+  /** @returns undefined for a path that is not known */
+  sessions(path: string, query: URLSearchParams, signal: AbortSignal): Promise<object | undefined>;
 }
 
 /** Paths that any part with a certificate of the internal CA may ask. All others are for peers' controllers. */
@@ -129,6 +133,7 @@ export class ControllerServer {
     try {
       return await this.#route(url);
     } catch (error) {
+      if (error instanceof RangeError) return [400, { error: error.message }];
       return [503, { error: reasonOf(error) }];
     }
   }
@@ -150,8 +155,9 @@ export class ControllerServer {
         return digest ? [200, digest] : [404, { error: "no such table" }];
       }
       default: {
-        const answer = pathname.startsWith("/sessions/") ? this.#answers.sessions(pathname, searchParams) : undefined;
-        return answer ? [200, await answer] : [404, { error: "no such path" }];
+        if (!pathname.startsWith("/sessions/")) return [404, { error: "no such path" }];
+        const answer = await this.#answers.sessions(pathname, searchParams, AbortSignal.timeout(ANSWER_MILLIS));
+        return answer ? [200, answer] : [404, { error: "no such path" }];
       }
     }
   }
