@@ -25,6 +25,7 @@ export const PASSWORDS: Record<RedisUser, string> = {
   iam: "application-password-0001",
   keeper: "keeper-password-00000001",
   node: "node-password-0000000001",
+  sync: "sync-password-0000000001",
 };
 
 export class RedisServers {
@@ -84,7 +85,7 @@ export class RedisServers {
 
   startNode(node: TestNode): void {
     const config = join(node.folder, "config");
-    writeFileSync(join(config, "users.acl"), usersAcl());
+    writeFileSync(join(config, "users.acl"), usersAcl(this.settings));
     // All nodes share this machine: each listens at its own address, and its scripts find it there.
     const conf = redisConf(this.settings, this.port).replace(/^bind .*$/m, `bind ${node.address}`);
     writeFileSync(join(config, "redis.conf"), conf);
