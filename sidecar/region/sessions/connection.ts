@@ -45,11 +45,18 @@ export async function connect(access: RedisAccess, host: string, port: number): 
   client.on("error", (error: Error) => {
     reason = error;
   });
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const limit = 2 * redis.callTimeoutMillis;
+    timer = setTimeout(() => reject(new Error(`no connection within ${limit} ms`)), limit);
+  });
   try {
-    await client.connect();
+    await Promise.race([client.connect(), late]);
   } catch (error) {
     client.disconnect();
     throw reason ?? error;
+  } finally {
+    clearTimeout(timer);
   }
   return client;
 }
