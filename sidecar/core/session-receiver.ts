@@ -68,7 +68,8 @@ export function step(
 ): Step {
   const origin = { source, epoch, local };
   if ("resync" in answer) {
-    const start: Cursor = { ...origin, progress: advance(undefined, answer), snapshot: { slot: 0 } };
+    // Places in other logs still hold: what changed before them is met by the walk.
+    const start: Cursor = { ...origin, progress: advance(cursor?.progress, answer), snapshot: { slot: 0 } };
     return { entries: [], sweep: undefined, cursor: start, more: true };
   }
   if (answer.entries.length > limit)

@@ -19,7 +19,15 @@ const event = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("delete" as const), region, key }) },
   // What the receiver has of its own: kept from a time when it was active, or the entry of a cache.
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("own" as const), key }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant("hear" as const), region, controller, count: fc.nat(5) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("hear" as const),
+      region,
+      controller,
+      count: fc.constantFrom(1, 2, 3, 99),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("lose" as const), region, controller }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("begin" as const), region, controller }) },
   {
@@ -27,6 +35,10 @@ const event = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant("ask" as const), controller, fitting: fc.integer({ min: 1, max: 9 }) }),
   },
   { weight: 8, arbitrary: fc.record({ kind: fc.constant("apply" as const) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant("pull" as const), controller, rounds: fc.integer({ min: 1, max: 30 }) }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("killed" as const), part: fc.nat(6) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("source" as const), region }) },
   {
@@ -45,9 +57,10 @@ describe("copying of sessions between regions", () => {
     fc.assert(
       fc.property(
         fc.array(event, { maxLength: 120 }),
-        fc.record({ limit: fc.integer({ min: 1, max: 6 }), maxKeys: fc.integer({ min: 1, max: 12 }) }),
+        fc.record({ limit: fc.integer({ min: 1, max: 6 }), maxKeys: fc.constantFrom(1, 3, 6, 12, 40) }),
         fc.array(fc.integer({ min: -1000, max: 1000 }), { minLength: 4, maxLength: 4 }),
-        (events, { limit, maxKeys }, skews) => {
+        fc.constantFrom(1, 2 * CLOCK_MARGIN_MILLIS),
+        (events, { limit, maxKeys }, skews, begun) => {
           let time = 1_000_000;
           let values = 0;
           const regions = {
@@ -56,6 +69,8 @@ describe("copying of sessions between regions", () => {
           };
           const receiver = new Receiver(limit);
           const source = () => regions[receiver.source as "a" | "b"];
+          for (const each of [...regions.a.controllers, ...regions.b.controllers]) each.begin(time);
+          time += begun;
           for (const each of events) {
             time++;
             switch (each.kind) {
@@ -84,6 +99,12 @@ describe("copying of sessions between regions", () => {
                 break;
               case "apply":
                 receiver.apply(undefined);
+                break;
+              case "pull":
+                for (let i = 0, more = true; more && i < each.rounds; i++) {
+                  receiver.ask(source(), each.controller, ++time, 9);
+                  more = receiver.apply(undefined);
+                }
                 break;
               case "killed":
                 receiver.apply(each.part);
@@ -117,9 +138,79 @@ describe("copying of sessions between regions", () => {
           assert.ok(receiver.biggest <= limit);
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 3000 },
     );
     assert.ok(rounds > 2000);
+  });
+
+  it("loses nothing when it goes on at another controller, whatever each has heard by then", () => {
+    const quick = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ kind: fc.constant("write" as const), key }) },
+      {
+        weight: 4,
+        arbitrary: fc.record({ kind: fc.constant("hear" as const), controller, count: fc.constantFrom(1, 2, 99) }),
+      },
+      {
+        weight: 4,
+        arbitrary: fc.record({ kind: fc.constant("pull" as const), fitting: fc.integer({ min: 1, max: 3 }) }),
+      },
+      {
+        weight: 3,
+        arbitrary: fc.record({ kind: fc.constant("wait" as const), millis: fc.constantFrom(1, 500, 4000, 9000) }),
+      },
+    );
+    let resumed = 0;
+    fc.assert(
+      fc.property(
+        fc.array(quick, { maxLength: 40 }),
+        // Most tellingly at the end: one has heard of changes long before the other, and is left in their middle.
+        fc.record({
+          keys: fc.array(key, { maxLength: 4 }),
+          first: controller,
+          wait: fc.constantFrom(1, 4000, 9000),
+          fitting: fc.integer({ min: 1, max: 3 }),
+        }),
+        fc.constantFrom(3, 6, 99),
+        // Clocks and looks at the masters together are apart by less than the margin.
+        fc.integer({ min: -4000, max: 4000 }),
+        (events, end, maxKeys, skew) => {
+          let time = 1_000_000;
+          let values = 0;
+          const source = new Region("a", maxKeys, [0, skew]);
+          const receiver = new Receiver(3);
+          const pull = (at: number, fitting: number, rounds: number) => {
+            for (let i = 0, more = true; more && i < rounds; i++) {
+              receiver.ask(source, at, ++time, fitting);
+              more = receiver.apply(undefined);
+            }
+          };
+          for (const each of source.controllers) each.begin(time);
+          time += 20_000;
+          for (const each of source.controllers) each.hear(99, time);
+          pull(0, 9, 99);
+          for (const each of events) {
+            time++;
+            if (each.kind === "write") source.write(each.key, `value ${values++}`, time);
+            else if (each.kind === "hear") source.controllers[each.controller]!.hear(each.count, time);
+            else if (each.kind === "pull") pull(0, each.fitting, 1);
+            else time += each.millis;
+          }
+          for (const each of end.keys) source.write(each, `value ${values++}`, ++time);
+          source.controllers[end.first]!.hear(99, ++time);
+          source.controllers[1 - end.first]!.hear(99, (time += end.wait));
+          pull(0, end.fitting, 1);
+          source.controllers[1]!.hear(Infinity, ++time);
+          receiver.ask(source, 1, ++time, 9);
+          receiver.apply(undefined);
+          if (receiver.cursor?.snapshot === undefined) resumed++;
+          pull(1, 9, 999);
+          const expected = [...source.data].filter(([name]) => concerns(name, PREFIXES.copy));
+          assert.deepEqual(new Map(receiver.data), new Map(expected));
+        },
+      ),
+      { numRuns: 3000 },
+    );
+    assert.ok(resumed > 1000, `${resumed}`);
   });
 
   it("drops the entry of a cache whose change it may have missed", () => {
