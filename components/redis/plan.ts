@@ -1,4 +1,5 @@
 import type { RedisKeeperConfig } from "../../sidecar/core/redis-keeper-config.ts";
+import { CURSOR_PREFIX, INVALIDATION_CHANNEL } from "../../sidecar/core/session-protocol.ts";
 import { selectorOf, type RegionContext } from "../common/context.ts";
 import { COMPONENTS, PORTS } from "../common/names.ts";
 import { quantityBytes } from "../common/schema.ts";
@@ -7,6 +8,7 @@ import {
   KEEPER_USER,
   maxMemoryBytes,
   NODE_USER,
+  SYNC_USER,
   type RedisSettings,
   type RedisUser,
 } from "./settings.ts";
@@ -109,20 +111,30 @@ export function backlogBytes(settings: Pick<RedisSettings, "resources">): number
   return Math.min(64 * mib, Math.max(mib, Math.floor(quantityBytes(settings.resources.memory) / 64)));
 }
 
+type Prefixes = Pick<RedisSettings, "regions">;
+
 /** What each ACL user may do. The application has no command that an operator needs and an application does not: none of
  *  Redis' categories `admin` and `dangerous` (FLUSHALL, KEYS, CONFIG, DEBUG, SHUTDOWN, REPLICAOF, CLUSTER MEET, …), but
- *  INFO, which clients read to know whether a node has loaded its data. */
-export const ACL_RULES: Record<RedisUser, string> = {
-  [APPLICATION_USER]: "~* &* +@all -@admin -@dangerous +info",
-  [KEEPER_USER]:
-    "resetkeys resetchannels -@all +ping +info +cluster|info +cluster|nodes +cluster|meet +cluster|forget +cluster|replicate +cluster|addslotsrange +cluster|failover +cluster|bumpepoch +client|setinfo +client|setname",
-  [NODE_USER]:
-    "resetkeys resetchannels -@all +psync +replconf +ping +info +role +cluster|info +cluster|nodes +cluster|failover +config|set +acl|load",
-};
+ *  INFO, which clients read to know whether a node has loaded its data. The user of the copying between regions reads and
+ *  writes sessions; entries of caches it may drop and not read. */
+export function aclRules({ regions }: Prefixes): Record<RedisUser, string> {
+  const keys = [
+    ...[...regions.copy, CURSOR_PREFIX].map((prefix) => `%RW~${prefix}*`),
+    ...regions.invalidate.map((prefix) => `%W~${prefix}*`),
+  ].join(" ");
+  return {
+    [APPLICATION_USER]: "~* &* +@all -@admin -@dangerous +info",
+    [KEEPER_USER]:
+      "resetkeys resetchannels -@all +ping +info +cluster|info +cluster|nodes +cluster|meet +cluster|forget +cluster|replicate +cluster|addslotsrange +cluster|failover +cluster|bumpepoch +client|setinfo +client|setname",
+    [NODE_USER]:
+      "resetkeys resetchannels -@all +psync +replconf +ping +info +role +cluster|info +cluster|nodes +cluster|failover +config|set +acl|load",
+    [SYNC_USER]: `resetkeys resetchannels -@all ${keys} &${INVALIDATION_CHANNEL} +ping +info +client|id +client|tracking +subscribe +cluster|nodes +cluster|getkeysinslot +memory|usage +dump +pexpiretime +restore +unlink +type +get +set +hgetall +smembers +zrange +lrange`,
+  };
+}
 
 /** The ACL file without the passwords: `scripts/lib.sh` puts the hash of each user's password after its name. */
-export function usersAcl(): string {
-  return lines(Object.entries(ACL_RULES).map(([user, rules]) => `user ${user} on ${rules}`));
+export function usersAcl(settings: Prefixes): string {
+  return lines(Object.entries(aclRules(settings)).map(([user, rules]) => `user ${user} on ${rules}`));
 }
 
 /** Where things are inside the keeper's pod. */

@@ -8,7 +8,7 @@ import { redisNetworkPolicy } from "./network-policy.ts";
 import { BUS_PORT, redisConf, usersAcl } from "./plan.ts";
 import { redisPodTemplate } from "./pod.ts";
 import { scriptFiles } from "./scripts.ts";
-import { APPLICATION_USER, KEEPER_USER, NODE_USER, nodeCount, type RedisSettings } from "./settings.ts";
+import { APPLICATION_USER, KEEPER_USER, NODE_USER, nodeCount, SYNC_USER, type RedisSettings } from "./settings.ts";
 
 const COMPONENT = COMPONENTS.redis;
 
@@ -20,8 +20,8 @@ export interface RedisClusterArgs {
   /** Name of the Secret with tls.crt, tls.key and ca.crt: good for the Service and for every pod's name, as a server's
    *  and as a client's certificate. */
   tlsSecret: pulumi.Input<string>;
-  /** Password of the application's ACL user (`APPLICATION_USER`); secret. The passwords of the keeper and of the nodes
-   *  among themselves are made here and leave the component only in its Secrets. */
+  /** Password of the application's ACL user (`APPLICATION_USER`); secret. The passwords of the keeper, of the nodes
+   *  among themselves and of the copying between regions are made here; only the last one leaves the component. */
   password: pulumi.Input<string>;
 }
 
@@ -35,6 +35,10 @@ export class RedisCluster extends pulumi.ComponentResource {
   readonly port: pulumi.Output<number>;
   /** Host name of each node, as it announces itself. */
   readonly nodeHosts: pulumi.Output<string[]>;
+  /** ACL user of the region controller: `SYNC_USER`. */
+  readonly syncUser: pulumi.Output<string>;
+  /** Its password, for the region controller's Secret; secret. */
+  readonly syncPassword: pulumi.Output<string>;
 
   constructor(name: string, args: RedisClusterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("iam-ha:redis:RedisCluster", name, {}, opts);
@@ -61,6 +65,8 @@ export class RedisCluster extends pulumi.ComponentResource {
       pulumi.secret(new random.RandomPassword(`${name}-${user}`, { length: 32, special: false }, child).result);
     const keeperPassword = madePassword(KEEPER_USER);
     const nodePassword = madePassword(NODE_USER);
+    this.syncUser = pulumi.output(SYNC_USER);
+    this.syncPassword = madePassword(SYNC_USER);
     const data = { protect: ctx.protect, retainOnDelete: ctx.protect };
 
     const users = new k8s.core.v1.Secret(
@@ -72,12 +78,13 @@ export class RedisCluster extends pulumi.ComponentResource {
           [APPLICATION_USER]: pulumi.secret(args.password),
           [KEEPER_USER]: keeperPassword,
           [NODE_USER]: nodePassword,
+          [SYNC_USER]: this.syncPassword,
         },
       },
       // Made anew, it would lock running nodes out from each other until all have restarted.
       { ...child, ...data },
     );
-    const conf = { "redis.conf": redisConf(settings, PORTS.redis), "users.acl": usersAcl() };
+    const conf = { "redis.conf": redisConf(settings, PORTS.redis), "users.acl": usersAcl(settings) };
     const config = new k8s.core.v1.ConfigMap(
       `${name}-config`,
       { metadata: metadata(ctx, COMPONENT, "redis-config"), data: conf },
@@ -184,6 +191,12 @@ export class RedisCluster extends pulumi.ComponentResource {
       },
       child,
     );
-    this.registerOutputs({ host: this.host, port: this.port, nodeHosts: this.nodeHosts });
+    this.registerOutputs({
+      host: this.host,
+      port: this.port,
+      nodeHosts: this.nodeHosts,
+      syncUser: this.syncUser,
+      syncPassword: this.syncPassword,
+    });
   }
 }

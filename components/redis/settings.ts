@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { CURSOR_PREFIX } from "../../sidecar/core/session-protocol.ts";
 import { byteQuantity, quantityBytes, resources } from "../common/schema.ts";
 
 /** ACL user of the application: its own keys and channels, no administration. Its password is the region's `redis`. */
@@ -7,7 +8,9 @@ export const APPLICATION_USER = "iam";
 export const KEEPER_USER = "keeper";
 /** ACL user of the pods among themselves: replication, probes, the hand-over before a stop, reloads. */
 export const NODE_USER = "node";
-export const REDIS_USERS = [APPLICATION_USER, KEEPER_USER, NODE_USER] as const;
+/** ACL user of the region controller: copies sessions between regions, and touches no other key. */
+export const SYNC_USER = "sync";
+export const REDIS_USERS = [APPLICATION_USER, KEEPER_USER, NODE_USER, SYNC_USER] as const;
 export type RedisUser = (typeof REDIS_USERS)[number];
 
 const keeper = z.strictObject({
@@ -35,6 +38,45 @@ const keeper = z.strictObject({
     .prefault({ cpu: "50m", cpuLimit: "500m", memory: "128Mi" })
     .describe("compute resources of the keeper's pod"),
 });
+
+/** The beginning of keys' names. Without what means something in the patterns of Redis' ACL or in the file that they
+ *  stand in. */
+const keyPrefix = z
+  .string()
+  .max(100)
+  .regex(/^[A-Za-z0-9_:.{}/@-]+$/, "must be letters, digits and any of _ : . { } / @ -, and not empty");
+
+const regions = z
+  .strictObject({
+    copy: z
+      .array(keyPrefix)
+      .max(32)
+      .default(["session:", "user_session:", "server_sessions:"])
+      .describe("prefixes of keys whose values reach the other regions (§5.1.3: sessions and their indexes)"),
+    invalidate: z
+      .array(keyPrefix)
+      .max(32)
+      .default(["cache:"])
+      .describe("prefixes of keys that are dropped in the other regions when they change; their values never leave"),
+  })
+  .superRefine(({ copy, invalidate }, ctx) => {
+    const all = [
+      ...copy.map((prefix, i) => ({ path: ["copy", i], prefix })),
+      ...invalidate.map((prefix, i) => ({ path: ["invalidate", i], prefix })),
+    ];
+    all.forEach(({ path, prefix }, i) => {
+      const others = [CURSOR_PREFIX, ...all.slice(0, i).map((earlier) => earlier.prefix)];
+      const twin = others.find((other) => other.startsWith(prefix) || prefix.startsWith(other));
+      if (twin === undefined) return;
+      const whose = twin === CURSOR_PREFIX ? ", which holds how far the copying is" : "";
+      ctx.addIssue({
+        code: "custom",
+        path,
+        input: prefix,
+        message: `overlaps with ${JSON.stringify(twin)}${whose}: no prefix may begin with another one`,
+      });
+    });
+  });
 
 export const redisSettings = z
   .strictObject({
@@ -147,6 +189,7 @@ export const redisSettings = z
       .max(60)
       .default(5)
       .describe("seconds between two readiness probes; liveness is probed a third as often"),
+    regions: regions.prefault({}).describe("which keys concern the other regions (§5.4.2)"),
     keeper: keeper
       .prefault({})
       .describe("the keeper, which forms the cluster and joins restarted and replaced nodes again"),

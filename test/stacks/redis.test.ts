@@ -28,7 +28,14 @@ function run(
       },
       { providers: [provider] },
     );
-    return { host: redis.host, port: redis.port, nodeHosts: redis.nodeHosts };
+    return {
+      host: redis.host,
+      port: redis.port,
+      nodeHosts: redis.nodeHosts,
+      syncUser: redis.syncUser,
+      syncPassword: redis.syncPassword,
+      isSyncPasswordSecret: pulumi.isSecret(redis.syncPassword),
+    };
   };
   return collect(program, {
     stack: "beijing",
@@ -113,6 +120,7 @@ describe("RedisCluster", () => {
       iam: PASSWORD,
       keeper: "made-for-beijing-redis-keeper",
       node: "made-for-beijing-redis-node",
+      sync: "made-for-beijing-redis-sync",
     });
     assert.ok(secret.secretPaths.some(([first]) => first === "stringData"));
     for (const resource of all.resources) {
@@ -122,6 +130,21 @@ describe("RedisCluster", () => {
     }
   });
 
+  it("gives the region controller its user and password, the password as a secret", () => {
+    assert.equal(all.outputs["syncUser"], "sync");
+    assert.equal(all.outputs["syncPassword"], "made-for-beijing-redis-sync");
+    assert.equal(all.outputs["isSyncPasswordSecret"], true);
+    const rules = (find("ConfigMap", "redis-config").inputs["data"] as Record<string, string>)["users.acl"]!;
+    assert.match(rules, /^user sync on resetkeys resetchannels -@all %RW~session:\* /m);
+  });
+
+  it("lets the user of the copying touch the prefixes of the settings alone", async () => {
+    const other = await run({ settings: { regions: { copy: ["login:"], invalidate: [] } } });
+    const rules = (find("ConfigMap", "redis-config", other).inputs["data"] as Record<string, string>)["users.acl"]!;
+    const line = rules.split("\n").find((each) => each.startsWith("user sync "))!;
+    assert.deepEqual(line.match(/[%~&]\S+/g), ["%RW~login:*", "%RW~iam-ha:sync:*", "&__redis__:invalidate"]);
+  });
+
   it("lets nodes find each other before they are ready, and clients ready ones only", () => {
     const nodes = find("Service", "redis-nodes").inputs["spec"] as Record<string, unknown>;
     assert.deepEqual([nodes["clusterIP"], nodes["publishNotReadyAddresses"]], ["None", true]);
@@ -129,7 +152,7 @@ describe("RedisCluster", () => {
     assert.deepEqual([clients["type"], clients["publishNotReadyAddresses"]], ["ClusterIP", undefined]);
   });
 
-  it("admits the API, the keeper and monitoring to the clients' port, and only nodes to the bus", () => {
+  it("admits the API, the keeper, the region controller and monitoring to the clients' port, and only nodes to the bus", () => {
     const { ingress } = find("NetworkPolicy", "redis").inputs["spec"] as {
       ingress: { from: { podSelector: { matchLabels: Record<string, string> } }[]; ports: { port: number }[] }[];
     };
@@ -138,7 +161,7 @@ describe("RedisCluster", () => {
       ports.map((p) => p.port),
     ]);
     assert.deepEqual(rules, [
-      [["iam-api", "redis-keeper", "monitoring"], [6379]],
+      [["iam-api", "redis-keeper", "region-controller", "monitoring"], [6379]],
       [["redis"], [6379, 16379]],
     ]);
   });

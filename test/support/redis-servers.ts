@@ -1,5 +1,6 @@
 import { execFileSync, type ChildProcess } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { LookupFunction } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,6 +26,7 @@ export const PASSWORDS: Record<RedisUser, string> = {
   iam: "application-password-0001",
   keeper: "keeper-password-00000001",
   node: "node-password-0000000001",
+  sync: "sync-password-0000000001",
 };
 
 export class RedisServers {
@@ -84,7 +86,7 @@ export class RedisServers {
 
   startNode(node: TestNode): void {
     const config = join(node.folder, "config");
-    writeFileSync(join(config, "users.acl"), usersAcl());
+    writeFileSync(join(config, "users.acl"), usersAcl(this.settings));
     // All nodes share this machine: each listens at its own address, and its scripts find it there.
     const conf = redisConf(this.settings, this.port).replace(/^bind .*$/m, `bind ${node.address}`);
     writeFileSync(join(config, "redis.conf"), conf);
@@ -196,6 +198,43 @@ export class RedisServers {
       return (await this.ask(node, "keeper", "PING")) === "PONG";
     });
   }
+
+  /** Makes a cluster of the nodes: the first ones get the slots, the others follow them in turn. What the keeper does, at
+   *  once and without it. */
+  async form(masters: number): Promise<void> {
+    const ids = await Promise.all(this.nodes.map((node) => this.ask(node, "keeper", "CLUSTER", "NODES")));
+    const [first, ...others] = this.nodes;
+    for (const node of others) {
+      const bus = String(this.port + 10_000);
+      await this.ask(first!, "keeper", "CLUSTER", "MEET", node.address, String(this.port), bus);
+    }
+    for (let i = 0; i < masters; i++) {
+      const [from, to] = [i, i + 1].map((part) => Math.floor((part * 16384) / masters));
+      await this.ask(this.nodes[i]!, "keeper", "CLUSTER", "ADDSLOTSRANGE", String(from), String(to! - 1));
+    }
+    for (const [i, node] of this.nodes.slice(masters).entries()) {
+      const id = ids[i % masters]!.split(" ")[0]!;
+      await eventually(`${node.name} follows its master`, 20_000, async () => {
+        return (await this.ask(node, "keeper", "CLUSTER", "REPLICATE", id)) === "OK";
+      });
+    }
+    for (const node of this.nodes) {
+      await eventually(`${node.name} is in contact with all`, 30_000, async () => {
+        const all = (await this.ask(node, "keeper", "CLUSTER", "NODES")).trim().split("\n");
+        const info = await this.ask(node, "keeper", "CLUSTER", "INFO");
+        const named = all.every((line) => line.includes(".redis.test") && line.includes(" connected"));
+        return all.length === this.nodes.length && named && info.includes("cluster_state:ok");
+      });
+    }
+  }
+
+  /** Leads the nodes' names to their present addresses, as DNS does for pods. */
+  readonly lookup: LookupFunction = (name, options, callback) => {
+    const address = this.nodes.find((node) => node.name === name)?.address;
+    if (!address) callback(new Error(`no node ${name}`), "");
+    else if (options.all) callback(null, [{ address, family: 4 }]);
+    else callback(null, address, 4);
+  };
 
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => this.kill(node)));

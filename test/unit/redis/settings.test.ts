@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ACL_RULES, backlogBytes, redisConf, usersAcl } from "../../../components/redis/plan.ts";
+import { aclRules, backlogBytes, redisConf, usersAcl } from "../../../components/redis/plan.ts";
 import { maxMemoryBytes, nodeCount, redisSettings } from "../../../components/redis/settings.ts";
 import { quantityBytes } from "../../../components/common/schema.ts";
 
@@ -112,13 +112,66 @@ describe("configuration of Redis", () => {
 
   it("holds no password", () => {
     assert.doesNotMatch(
-      redisConf(redisSettings.parse({}), 6379) + usersAcl(),
+      redisConf(redisSettings.parse({}), 6379) + usersAcl(redisSettings.parse({})),
       /requirepass|masterauth|[>#][0-9a-zA-Z]{16}/,
     );
   });
 
   it("keeps administration from the application and keys from everyone else", () => {
-    assert.match(ACL_RULES.iam, /-@admin -@dangerous/);
-    for (const user of ["keeper", "node"] as const) assert.match(ACL_RULES[user], /^resetkeys resetchannels -@all /);
+    const rules = aclRules(redisSettings.parse({}));
+    assert.match(rules.iam, /-@admin -@dangerous/);
+    for (const user of ["keeper", "node", "sync"] as const)
+      assert.match(rules[user], /^resetkeys resetchannels -@all /);
+  });
+
+  it("lets the copying between regions read what is copied and only drop what is invalidated", () => {
+    const keys = (input: object) => aclRules(redisSettings.parse(input)).sync.match(/[%~&]\S+/g);
+    assert.deepEqual(keys({}), [
+      "%RW~session:*",
+      "%RW~user_session:*",
+      "%RW~server_sessions:*",
+      "%RW~iam-ha:sync:*",
+      "%W~cache:*",
+      "&__redis__:invalidate",
+    ]);
+    assert.deepEqual(keys({ regions: { copy: ["s/"], invalidate: [] } }), [
+      "%RW~s/*",
+      "%RW~iam-ha:sync:*",
+      "&__redis__:invalidate",
+    ]);
+  });
+});
+
+describe("prefixes of keys that concern other regions", () => {
+  const regions = (copy: string[], invalidate: string[] = []) => problems({ regions: { copy, invalidate } });
+
+  it("are sessions and caches by default, and may be none", () => {
+    assert.deepEqual(redisSettings.parse({}).regions, {
+      copy: ["session:", "user_session:", "server_sessions:"],
+      invalidate: ["cache:"],
+    });
+    assert.deepEqual(regions([], []), []);
+  });
+
+  it("are refused when empty, when one begins with another, and when they mean something to the ACL", () => {
+    assert.match(regions([""])[0]!, /^regions\.copy\.0: must be letters, digits/);
+    assert.match(regions(["session:", "session:x"])[0]!, /^regions\.copy\.1: overlaps with "session:"/);
+    assert.match(regions(["session:x"], ["session:"])[0]!, /^regions\.invalidate\.0: overlaps with "session:x"/);
+    assert.match(regions(["a:", "a:"])[0]!, /^regions\.copy\.1: overlaps with "a:"/);
+    for (const prefix of ["iam", "iam-ha:sync:x"])
+      assert.match(regions([prefix])[0]!, /^regions\.copy\.0: overlaps with "iam-ha:sync:", which holds how far/);
+    for (const prefix of ["a*", "a b", 'a"', "a\n", "[a]", "a?", "\\"])
+      assert.match(regions([prefix])[0]!, /^regions\.copy\.0: must be letters/, prefix);
+  });
+
+  it("never overlap once accepted", () => {
+    const word = fc.stringMatching(/^[ab:]{1,4}$/);
+    fc.assert(
+      fc.property(fc.array(word, { maxLength: 4 }), fc.array(word, { maxLength: 4 }), (copy, invalidate) => {
+        const all = [...copy, ...invalidate];
+        const overlap = all.some((a, i) => all.some((b, j) => i !== j && a.startsWith(b)));
+        assert.equal(regions(copy, invalidate).length > 0, overlap);
+      }),
+    );
   });
 });
