@@ -16,6 +16,7 @@ export interface BundleEntry {
 export const BUNDLES: readonly BundleEntry[] = [
   { name: "reference-api", entry: "examples/reference-api/src/main.ts" },
   { name: "redis-keeper", entry: "sidecar/redis-keeper/main.ts" },
+  { name: "edge-sidecar", entry: "sidecar/edge/main.ts" },
 ];
 
 /** A file of the bundle: path from `dist/app/`, and what is in it. */

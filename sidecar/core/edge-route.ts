@@ -1,6 +1,5 @@
 import { isIP } from "node:net";
 import { z } from "zod";
-import type { ActiveAnswer } from "./region-status.ts";
 
 /** Where an edge sends requests of the API. */
 export type EdgeRoute =
@@ -22,7 +21,7 @@ export const UNKNOWN_ROUTE: KnownRoute = { epoch: undefined, route: { to: "local
 const HOST = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/;
 const REGION = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
-/** The part of `GET /active` that the edge needs. Fields of later versions are let through. */
+/** The part of `GET /active` (`ActiveAnswer`) that the edge needs. Fields of later versions are let through. */
 export const activeAnswer = z.object({
   region: z.string().regex(REGION),
   active: z
@@ -35,8 +34,6 @@ export const activeAnswer = z.object({
     .transform((edge) => edge ?? undefined),
 });
 export type SeenAnswer = z.output<typeof activeAnswer>;
-/** The controller's type must stay readable. */
-export type _Readable = ActiveAnswer extends z.input<typeof activeAnswer> ? true : never;
 
 export interface Decision {
   readonly known: KnownRoute;

@@ -23,6 +23,8 @@ export interface EdgeOptions {
   readonly upstream: { readonly servers: readonly string[]; readonly port: number; readonly tls: boolean };
   /** Which of the certificates is the public one; default `edge`. */
   readonly certificate?: string;
+  /** What it shows as a client and to other edges; default: `edge-client` of its region. */
+  readonly client?: string;
   /** Replaces files of the generated configuration, by name. */
   readonly replace?: Readonly<Record<string, string>> | ((ports: EdgePorts) => Readonly<Record<string, string>>);
 }
@@ -68,8 +70,8 @@ export class RunningEdge {
     const ports = { http, https, peer, status, health };
     for (const folder of ["conf", "tls", "client-tls", "upstreams"]) await mkdir(join(dir, folder));
     await installCertificate(join(certificates, options.certificate ?? "edge"), join(dir, "tls"));
-    const client = (options.region ?? "beijing") === "beijing" ? "edge-client" : `edge-client-${options.region}`;
-    await installCertificate(join(certificates, client), join(dir, "client-tls"));
+    const own = (options.region ?? "beijing") === "beijing" ? "edge-client" : `edge-client-${options.region}`;
+    await installCertificate(join(certificates, options.client ?? own), join(dir, "client-tls"));
     await writeFiles(join(dir, "conf"), configOf(options, ports));
     for (const stream of ["out", "err"]) {
       await writeFile(join(dir, stream), "");
@@ -94,6 +96,11 @@ export class RunningEdge {
   /** Puts another text in the place of one file of the configuration. */
   async replaceFile(name: string, text: string): Promise<void> {
     await writeFiles(join(this.dir, "conf"), { [name]: text });
+  }
+
+  /** Where the sidecar writes. */
+  get routeFile(): string {
+    return join(this.dir, "upstreams/route.conf");
   }
 
   /** Puts a text in the place of the sidecar's file, as the sidecar does. */
