@@ -124,7 +124,6 @@ export function certificateDnsNames(place: Place, namespace: string): Record<Cer
     witness: [endpoint("witness"), ...service(SERVICES.witness), pods(SERVICES.witness), "localhost"],
     // The first name is how region controllers know each other: what they show is held against it.
     region: [endpoint("region"), ...service(SERVICES.regionController), "localhost"],
-    // The first name is the user of the witness: etcd takes it from the certificate.
-    dns: ["dns", ...service(SERVICES.globalDns)],
+    dns: service(SERVICES.globalDns),
   };
 }
