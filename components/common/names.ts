@@ -41,6 +41,8 @@ export const PORTS = {
   redis: 6379,
   edgeHttp: 80,
   edgeHttps: 443,
+  /** Edges of other regions, with requests that they pass on: HTTPS with client certificates. */
+  edgePeer: 8444,
   /** etcd's clients and, between members, its peers. */
   witnessClient: 2379,
   witnessPeer: 2380,
@@ -105,7 +107,8 @@ export function certificateDnsNames(place: Place, namespace: string): Record<Cer
   const pods = (name: string) => `*.${name}.${namespace}.svc.${place.clusterDomain}`;
   return {
     edge: [place.domain, globalName(place.domain), endpoint("api")],
-    "edge-client": ["edge-client"],
+    // The first name is how the API and other edges know an edge; by the second one an edge knows which region it reached.
+    "edge-client": ["edge-client", endpoint("api")],
     api: [...service(SERVICES.api), ...apiPodNames(9), pods(SERVICES.api)],
     postgres: [
       ...service(SERVICES.postgresPrimary),

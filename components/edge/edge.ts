@@ -1,9 +1,12 @@
+import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { labelsOf, metadata, selectorOf, type RegionContext } from "../common/context.ts";
-import { COMPONENTS, PORTS, SERVICES } from "../common/names.ts";
-import { edgeConfig, EDGE_PORTS } from "./plan.ts";
+import { COMPONENTS, endpointName, PORTS, SERVICES } from "../common/names.ts";
+import { edgeConfig } from "./plan.ts";
 import { edgePod } from "./pod.ts";
+import { edgeNetworkPolicy } from "./network-policy.ts";
+import { SIDECAR, sidecarConfig } from "./sidecar.ts";
 import type { EdgeSettings } from "./settings.ts";
 
 export interface EdgeArgs {
@@ -14,16 +17,17 @@ export interface EdgeArgs {
   /** Secret with the public certificate (`tls.crt`, `tls.key`), good for every host name of the edge. NGINX reloads when
    *  it is renewed. */
   tlsSecret: pulumi.Input<string>;
-  /** Secret with what NGINX shows to the API (`tls.crt`, `tls.key`) and by which it knows the API (`ca.crt`). */
+  /** Secret with what the edge shows to the API, to other regions' edges and to the region controller (`tls.crt`,
+   *  `tls.key`), and by which it knows them (`ca.crt`). */
   clientTlsSecret: pulumi.Input<string>;
   /** The API pods: a host each that always leads to the same pod (the names of their Services), their port, and whether
    *  they speak HTTPS. Plain data: the edge needs the names, not the pods. */
   upstream: { servers: readonly string[]; port: number; tls: boolean };
 }
 
-/** The edge of a region, §5.1.1: NGINX pods that end TLS, limit, and pass requests on to the API pods. Its configuration
- *  is a ConfigMap; a change of it or of a certificate is reloaded in place, after NGINX has checked it, without dropping
- *  a request. */
+/** The edge of a region, §5.1.1: NGINX pods that end TLS, limit, and pass requests on to the API pods; to the edge of the
+ *  active region, when that is another one (§5.4). Its configuration is a ConfigMap; a change of it, of a certificate or of
+ *  who is active is reloaded in place, after NGINX has checked it, without dropping a request. */
 export class Edge extends pulumi.ComponentResource {
   /** Where clients find the API of this region, such as `https://api-beijing.iam.example.com`. */
   readonly url: pulumi.Output<string>;
@@ -48,6 +52,12 @@ export class Edge extends pulumi.ComponentResource {
       { metadata: meta(), data: edgeConfig({ settings, region: ctx.region, domain: ctx.domain, upstream }) },
       child,
     );
+    const sidecar = sidecarConfig(ctx, settings);
+    const sidecarMap = new k8s.core.v1.ConfigMap(
+      `${name}-sidecar`,
+      { metadata: metadata(ctx, COMPONENTS.edge, SIDECAR), data: { "sidecar.json": sidecar } },
+      child,
+    );
     const deployment = new k8s.apps.v1.Deployment(
       name,
       {
@@ -59,8 +69,12 @@ export class Edge extends pulumi.ComponentResource {
           revisionHistoryLimit: 3,
           selector: { matchLabels: selectorOf(ctx, COMPONENTS.edge) },
           template: {
-            // No checksum of the ConfigMap here: the pods reload by themselves, and a roll-out would cut connections.
-            metadata: { labels: labelsOf(ctx, COMPONENTS.edge) },
+            // No checksum of NGINX's ConfigMap here: the pods reload by themselves, and a roll-out would cut connections.
+            // The sidecar reads its own at its start only.
+            metadata: {
+              labels: labelsOf(ctx, COMPONENTS.edge),
+              annotations: { "iam-ha/sidecar-config-sha256": createHash("sha256").update(sidecar).digest("hex") },
+            },
             spec: edgePod({
               context: ctx,
               settings,
@@ -71,8 +85,8 @@ export class Edge extends pulumi.ComponentResource {
           },
         },
       },
-      // Pods would only wait for these two.
-      { ...child, dependsOn: [account, config] },
+      // Pods would only wait for these.
+      { ...child, dependsOn: [account, config, sidecarMap] },
     );
     // Ready pods first: the engine waits for a load balancer's address, and that for pods to send to.
     const service = new k8s.core.v1.Service(
@@ -92,9 +106,13 @@ export class Edge extends pulumi.ComponentResource {
       },
       child,
     );
-    new k8s.networking.v1.NetworkPolicy(name, { metadata: meta(), spec: policySpec(ctx, args.upstream.port) }, child);
+    new k8s.networking.v1.NetworkPolicy(
+      name,
+      { metadata: meta(), spec: edgeNetworkPolicy(ctx, settings, args.upstream.port) },
+      child,
+    );
 
-    this.url = pulumi.output(`https://api-${ctx.region}.${ctx.domain}`);
+    this.url = pulumi.output(`https://${endpointName("api", ctx.region, ctx.domain)}`);
     this.serviceName = service.metadata.name;
     this.registerOutputs({ url: this.url, serviceName: this.serviceName });
   }
@@ -105,39 +123,21 @@ export class Edge extends pulumi.ComponentResource {
 }
 
 function serviceSpec(ctx: RegionContext, settings: EdgeSettings): k8s.types.input.core.v1.ServiceSpec {
-  const { type, externalTrafficPolicy, loadBalancerClass, loadBalancerSourceRanges, httpNodePort, httpsNodePort } =
-    settings.service;
+  const { type, externalTrafficPolicy, loadBalancerClass, loadBalancerSourceRanges, ...ports } = settings.service;
   const nodePort = (fixed: number | undefined) => (fixed === undefined ? {} : { nodePort: fixed });
   return {
     type,
     selector: selectorOf(ctx, COMPONENTS.edge),
     ports: [
-      { name: "http", port: PORTS.edgeHttp, targetPort: "http", ...nodePort(httpNodePort) },
-      { name: "https", port: PORTS.edgeHttps, targetPort: "https", ...nodePort(httpsNodePort) },
+      { name: "http", port: PORTS.edgeHttp, targetPort: "http", ...nodePort(ports.httpNodePort) },
+      { name: "https", port: PORTS.edgeHttps, targetPort: "https", ...nodePort(ports.httpsNodePort) },
+      // Under the same name as the public ports: other regions find it as api-<region>.<domain>.
+      { name: "edge-peer", port: PORTS.edgePeer, targetPort: "peer", ...nodePort(ports.peerNodePort) },
     ],
     ...(type === "ClusterIP" ? {} : { externalTrafficPolicy }),
     ...(loadBalancerClass === undefined ? {} : { loadBalancerClass }),
     ...(loadBalancerSourceRanges.length > 0 ? { loadBalancerSourceRanges } : {}),
     ...(settings.ipv6 ? { ipFamilyPolicy: "PreferDualStack" } : {}),
-  };
-}
-
-/** In: anyone, to what is public and to /health. Out: the API's pods and name resolution, nothing else. */
-function policySpec(ctx: RegionContext, upstreamPort: number): k8s.types.input.networking.v1.NetworkPolicySpec {
-  return {
-    podSelector: { matchLabels: selectorOf(ctx, COMPONENTS.edge) },
-    policyTypes: ["Ingress", "Egress"],
-    ingress: [
-      { ports: [EDGE_PORTS.http, EDGE_PORTS.https, EDGE_PORTS.health].map((port) => ({ protocol: "TCP", port })) },
-    ],
-    egress: [
-      {
-        to: [{ podSelector: { matchLabels: selectorOf(ctx, COMPONENTS.api) } }],
-        ports: [{ protocol: "TCP", port: upstreamPort }],
-      },
-      // Wherever the cluster's DNS runs: not everywhere is it a pod of kube-system.
-      { ports: ["UDP", "TCP"].map((protocol) => ({ protocol, port: 53 })) },
-    ],
   };
 }
 

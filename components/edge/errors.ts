@@ -33,16 +33,10 @@ export const EDGE_ERRORS: readonly EdgeError[] = [
 ];
 
 /** `error_page` lines and what they lead to: a JSON body with a code, and all security headers. To be included by every
- *  server, below which no location has an `error_page` of its own (that would drop all of these).
+ *  server, below which no location has an `error_page` of its own (that would drop all of these) but the full set of
+ *  `peerErrorPages`.
  *  @param requestId variable that holds the request's id */
 export function errorPages(headersFile: string, retryAfterSeconds: number, requestId: string): Node[] {
-  const pages = EDGE_ERRORS.flatMap((error) =>
-    (error.from ?? [error.status]).map((from) =>
-      from === error.status
-        ? d("error_page", from, path(error))
-        : d("error_page", from, `=${error.status}`, path(error)),
-    ),
-  );
   const locations = EDGE_ERRORS.map((error) =>
     block(
       "location",
@@ -52,13 +46,58 @@ export function errorPages(headersFile: string, retryAfterSeconds: number, reque
         d("include", headersFile),
         // A cache in between must not keep what may be over in a second.
         d("add_header", "Cache-Control", "no-store", "always"),
-        ...(error.status === 429 ? [d("add_header", "Retry-After", retryAfterSeconds, "always")] : []),
+        ...(error.status === 429 || error.status === 503
+          ? [d("add_header", "Retry-After", retryAfterSeconds, "always")]
+          : []),
         d("default_type", "application/json"),
         d("return", error.status, errorBody(error, requestId)),
       ],
     ),
   );
-  return [comment("Errors that NGINX makes itself; what the API answers is never replaced."), ...pages, ...locations];
+  return [
+    comment("Errors that NGINX makes itself; what the API answers is never replaced."),
+    ...EDGE_ERRORS.flatMap(page),
+    ...locations,
+  ];
+}
+
+/** The same `error_page` lines for where requests are passed to another region's edge, but for those of that edge: one to
+ *  which nothing could be sent is unavailable (503, with the word when to try again), and one that got the request and
+ *  then failed may have had its effect (502 and 504, as of an API pod). */
+export function peerErrorPages(): Node[] {
+  const others = EDGE_ERRORS.filter(({ status }) => !PEER_ERRORS.includes(status));
+  return [
+    ...others.flatMap(page),
+    ...PEER_ERRORS.map((status) => d("error_page", status, "=", peerErrorVariable(status))),
+  ];
+}
+
+/** What `peerErrorPages` chooses by, to be defined at the level of `http`. */
+export function peerErrorMaps(): Node[] {
+  const unavailable = EDGE_ERRORS.find(({ status }) => status === 503)!;
+  return PEER_ERRORS.map((status) =>
+    block(
+      "map",
+      ["$upstream_connect_time", peerErrorVariable(status)],
+      [
+        d("default", path(unavailable)),
+        // The last try's time until the request was sent; `-` where it never was.
+        d("~[0-9]$", path(EDGE_ERRORS.find((error) => error.status === status)!)),
+      ],
+    ),
+  );
+}
+
+const PEER_ERRORS = [502, 504];
+
+function peerErrorVariable(status: number): string {
+  return `$edge_peer_error_${status}`;
+}
+
+function page(error: EdgeError): Node[] {
+  return (error.from ?? [error.status]).map((from) =>
+    from === error.status ? d("error_page", from, path(error)) : d("error_page", from, `=${error.status}`, path(error)),
+  );
 }
 
 /** The body of an error, as the API's own errors look. */

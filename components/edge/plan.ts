@@ -1,6 +1,8 @@
-import { errorPages } from "./errors.ts";
+import { errorPages, peerErrorMaps, peerErrorPages } from "./errors.ts";
+import { fromPeer, noPeer, peer } from "./peer.ts";
 import { proxy, upstream } from "./proxy.ts";
 import { servers } from "./servers.ts";
+import { PORTS } from "../common/names.ts";
 import { workerProcesses, type EdgeSettings } from "./settings.ts";
 import { block, comment, d, literal, print, type Node } from "./syntax.ts";
 
@@ -10,7 +12,7 @@ export const PATHS = {
   main: "/etc/nginx/conf/nginx.conf",
   tls: "/etc/nginx/tls",
   clientTls: "/etc/nginx/client-tls",
-  /** For whoever takes over the choice of API pods at run time; watched, so that what is put there is reloaded. */
+  /** Where the sidecar writes which way requests go; watched, so that what is put there is reloaded. */
   upstreams: "/etc/nginx/upstreams",
   run: "/run/nginx",
   cache: "/var/cache/nginx",
@@ -20,12 +22,14 @@ export const PATHS = {
 export interface EdgePorts {
   readonly http: number;
   readonly https: number;
+  /** Requests that edges of other regions pass on. */
+  readonly peer: number;
   /** stub_status, on the pod's loopback only: for an exporter beside NGINX. */
   readonly status: number;
   /** /health in plain HTTP and never with a PROXY header: for the kubelet's probes. */
   readonly health: number;
 }
-export const EDGE_PORTS: EdgePorts = { http: 8080, https: 8443, status: 8081, health: 8082 };
+export const EDGE_PORTS: EdgePorts = { http: 8080, https: 8443, peer: PORTS.edgePeer, status: 8081, health: 8082 };
 
 /** The API pods behind the edge. */
 export interface EdgeUpstream {
@@ -53,16 +57,18 @@ export type EdgeFiles = Record<string, readonly Node[]>;
 
 export const UPSTREAM = "iam_api";
 
+/** Header that names the region whose API answered; errors of the edge itself are without it. */
+export const REGION_HEADER = "X-IAM-Region";
+
 /** Every host name that the edge answers to: the platform's, the API's, and the API's of this region; then those added. */
 export function serverNames(plan: Pick<EdgePlan, "domain" | "region" | "settings">): string[] {
   const own = [plan.domain, `api.${plan.domain}`, `api-${plan.region}.${plan.domain}`];
   return [...new Set([...own, ...plan.settings.serverNames])];
 }
 
-/** The variable that holds a request's id. A client's own id is taken over only from a trusted proxy. */
-export function requestIdVariable(settings: EdgeSettings): string {
-  return settings.clientAddress.mode === "x-forwarded-for" ? "$edge_request_id" : "$request_id";
-}
+/** The variable that holds a request's id. An id that came with the request is taken over only from a trusted proxy and
+ *  from another region's edge. */
+export const REQUEST_ID = "$edge_request_id";
 
 /** The configuration as text, by file name. */
 export function edgeConfig(plan: EdgePlan): Record<string, string> {
@@ -72,17 +78,19 @@ export function edgeConfig(plan: EdgePlan): Record<string, string> {
 /** The configuration as directives, by file name. */
 export function edgeTree(plan: EdgePlan): EdgeFiles {
   const { settings } = plan;
-  const requestId = requestIdVariable(settings);
   const { retryAfterSeconds } = settings.limits;
   return {
     "nginx.conf": main(plan),
     "upstream.conf": upstream(plan),
     "servers.conf": servers(plan, plan.ports ?? EDGE_PORTS, serverNames(plan)),
-    "proxy.conf": proxy(plan, requestId),
-    "headers-http.conf": headers(settings, requestId),
-    "headers-https.conf": [...headers(settings, requestId), hsts(settings)],
-    "errors-http.conf": errorPages("headers-http.conf", retryAfterSeconds, requestId),
-    "errors-https.conf": errorPages("headers-https.conf", retryAfterSeconds, requestId),
+    "proxy.conf": proxy(plan, REQUEST_ID),
+    "peer.conf": peer(settings, REQUEST_ID),
+    "headers-http.conf": headers(settings),
+    "headers-https.conf": [...headers(settings), hsts(settings)],
+    "headers-api.conf": [d("include", "headers-https.conf"), d("add_header", REGION_HEADER, plan.region, "always")],
+    "errors-http.conf": errorPages("headers-http.conf", retryAfterSeconds, REQUEST_ID),
+    "errors-https.conf": errorPages("headers-https.conf", retryAfterSeconds, REQUEST_ID),
+    "errors-peer.conf": peerErrorPages(),
   };
 }
 
@@ -107,6 +115,7 @@ function main(plan: EdgePlan): Node[] {
       [
         ...basics(settings),
         ...clientAddress(settings),
+        ...requestId(settings, plan.ports ?? EDGE_PORTS),
         ...logging(settings),
         ...compression(settings),
         ...tls(settings),
@@ -120,6 +129,10 @@ function main(plan: EdgePlan): Node[] {
           [d("default", "off"), d(KEPT, `${settings.staticMaxAgeSeconds}s`)],
         ),
         block("map", ["$upstream_status", "$static_cache_control"], [d("default", ""), d(KEPT, "public, immutable")]),
+        ...peerErrorMaps(),
+        ...noPeer(),
+        comment("What the sidecar writes: a later map of the same variable takes the place of the one above."),
+        d("include", `${PATHS.upstreams}/*.conf`),
         d("include", "upstream.conf"),
         d("include", "servers.conf"),
       ],
@@ -169,10 +182,21 @@ function clientAddress(settings: EdgeSettings): Node[] {
       ["$realip_remote_addr", "$edge_from_proxy"],
       [d("default", 0), ...trusted.map((network) => d(network, 1))],
     ),
+  ];
+}
+
+/** Sets the request's id: one that came with it where its sender is believed, and one of its own otherwise. */
+function requestId({ clientAddress: { mode } }: EdgeSettings, ports: EdgePorts): Node[] {
+  const proxies = mode === "x-forwarded-for" ? "$edge_from_proxy" : "0";
+  return [
+    ...fromPeer(ports.peer),
     block(
       "map",
-      ["$edge_from_proxy:$http_x_request_id", "$edge_request_id"],
-      [d("default", "$request_id"), d("~^1:(?<given_request_id>[A-Za-z0-9_-]{8,64})$", "$given_request_id")],
+      [`${proxies}:$edge_from_peer:$http_x_request_id`, REQUEST_ID],
+      [
+        d("default", "$request_id"),
+        d("~^(1:0|0:1|1:1):(?<given_request_id>[A-Za-z0-9_-]{8,64})$", "$given_request_id"),
+      ],
     ),
   ];
 }
@@ -181,7 +205,7 @@ function clientAddress(settings: EdgeSettings): Node[] {
 const LOG_JSON = {
   time: "$time_iso8601",
   remote_addr: "$remote_addr",
-  request_id: "$request_id",
+  request_id: REQUEST_ID,
   host: "$host",
   request: "$request",
   status: "$status",
@@ -196,16 +220,15 @@ const LOG_JSON = {
 };
 
 function logging(settings: EdgeSettings): Node[] {
-  const requestId = requestIdVariable(settings);
   const format =
     settings.log.format === "json"
-      ? d("log_format", "main", "escape=json", JSON.stringify({ ...LOG_JSON, request_id: requestId }))
+      ? d("log_format", "main", "escape=json", JSON.stringify(LOG_JSON))
       : d(
           "log_format",
           "main",
           `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" ` +
             `"$http_x_forwarded_for" rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" ` +
-            `urt="$upstream_response_time" rid=${requestId}`,
+            `urt="$upstream_response_time" rid=${REQUEST_ID}`,
         );
   return [
     format,
@@ -266,10 +289,10 @@ function limits(settings: EdgeSettings): Node[] {
 }
 
 /** NGINX drops the inherited headers wherever a block adds one: so whoever adds one includes these. */
-function headers(settings: EdgeSettings, requestId: string): Node[] {
+function headers(settings: EdgeSettings): Node[] {
   return [
     ...Object.entries(settings.securityHeaders).map(([name, value]) => d("add_header", name, literal(value), "always")),
-    d("add_header", "X-Request-ID", requestId, "always"),
+    d("add_header", "X-Request-ID", REQUEST_ID, "always"),
   ];
 }
 

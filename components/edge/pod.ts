@@ -5,6 +5,7 @@ import { imageReference } from "../common/images.ts";
 import { COMPONENTS, SERVICES } from "../common/names.ts";
 import { containerDefaults, memoryVolume, podDefaults } from "../common/pod.ts";
 import { EDGE_PORTS, PATHS } from "./plan.ts";
+import { SIDECAR, sidecarContainer } from "./sidecar.ts";
 import { gracePeriodSeconds, type EdgeSettings } from "./settings.ts";
 
 type PodSpec = k8s.types.input.core.v1.PodSpec;
@@ -32,7 +33,8 @@ for name; do
   done
 done`;
 
-/** The pod of the edge: NGINX under the image's entry point, which reloads it when configuration or certificates change. */
+/** The pod of the edge: NGINX under the image's entry point, which reloads it when configuration, certificates or the
+ *  sidecar's word change. */
 export function edgePod(args: EdgePodArgs): PodSpec {
   const { context: ctx, settings } = args;
   const image = imageReference(ctx.images, "edge");
@@ -49,12 +51,14 @@ export function edgePod(args: EdgePodArgs): PodSpec {
         command: ["/bin/bash", "-c", WAIT_FOR_NAMES, "wait-for-names", ...args.upstreamServers],
       },
     ],
-    containers: [{ name: "nginx", image, ...common, ...nginx(settings) }],
+    containers: [{ name: "nginx", image, ...common, ...nginx(settings) }, sidecarContainer(ctx, settings)],
     volumes: [
       // Whole folders and no sub-paths: only these follow a change of the object.
       { name: "config", configMap: { name: SERVICES.edge } },
+      { name: "sidecar", configMap: { name: SIDECAR } },
       { name: "tls", secret: { secretName: args.tlsSecret, defaultMode: 0o440 } },
       { name: "client-tls", secret: { secretName: args.clientTlsSecret, defaultMode: 0o440 } },
+      // Outlives a restart of either container: the sidecar goes on from what it wrote.
       memoryVolume("upstreams", "1Mi"),
       memoryVolume("run", "1Mi"),
       memoryVolume("tmp", "8Mi"),
@@ -70,7 +74,7 @@ function nginx(settings: EdgeSettings): Omit<Container, "name"> {
       { name: "EDGE_WATCH", value: [PATHS.config, PATHS.tls, PATHS.clientTls, PATHS.upstreams].join(" ") },
       { name: "EDGE_DRAIN_SECONDS", value: String(settings.drainSeconds) },
     ],
-    ports: (["http", "https", "health"] as const).map((name) => ({
+    ports: (["http", "https", "peer", "health"] as const).map((name) => ({
       name,
       containerPort: EDGE_PORTS[name],
       protocol: "TCP",
@@ -87,7 +91,7 @@ function nginx(settings: EdgeSettings): Omit<Container, "name"> {
       { name: "config", mountPath: PATHS.config, readOnly: true },
       { name: "tls", mountPath: PATHS.tls, readOnly: true },
       { name: "client-tls", mountPath: PATHS.clientTls, readOnly: true },
-      { name: "upstreams", mountPath: PATHS.upstreams },
+      { name: "upstreams", mountPath: PATHS.upstreams, readOnly: true },
       { name: "run", mountPath: PATHS.run },
       { name: "tmp", mountPath: "/tmp" },
       { name: "cache", mountPath: PATHS.cache },

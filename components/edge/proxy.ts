@@ -1,4 +1,5 @@
-import { PATHS, UPSTREAM, type EdgePlan, type EdgeUpstream } from "./plan.ts";
+import { PATHS, REGION_HEADER, UPSTREAM, type EdgePlan, type EdgeUpstream } from "./plan.ts";
+import type { EdgeSettings } from "./settings.ts";
 import { block, comment, d, literal, type Node } from "./syntax.ts";
 
 /** In a file of its own: a sidecar that follows the API's health may put its own in its place. */
@@ -40,9 +41,7 @@ export function proxy({ settings, upstream: to }: EdgePlan, requestId: string): 
     d("proxy_set_header", "Forwarded", ""),
     d("proxy_set_header", "X-Request-ID", requestId),
     comment("Set by the edge: once, and not twice."),
-    ...[...Object.keys(settings.securityHeaders), "Strict-Transport-Security", "X-Request-ID"].map((name) =>
-      d("proxy_hide_header", name),
-    ),
+    ...[...ownHeaders(settings), REGION_HEADER].map((name) => d("proxy_hide_header", name)),
     d("proxy_connect_timeout", `${connectTimeoutSeconds}s`),
     d("proxy_send_timeout", `${sendTimeoutSeconds}s`),
     d("proxy_read_timeout", `${readTimeoutSeconds}s`),
@@ -62,14 +61,26 @@ export function proxy({ settings, upstream: to }: EdgePlan, requestId: string): 
   ];
 }
 
+/** Headers of responses that every edge sets itself. */
+export function ownHeaders(settings: EdgeSettings): string[] {
+  return [...Object.keys(settings.securityHeaders), "Strict-Transport-Security", "X-Request-ID"];
+}
+
 function proxyTls(to: EdgeUpstream): Node[] {
+  return [
+    ...internalTls(),
+    comment("One name for all pods, so that a TLS session of one upstream connection can be resumed by the next."),
+    d("proxy_ssl_name", literal(to.tlsName)),
+  ];
+}
+
+/** TLS towards whoever has a certificate of the internal CA: an API pod, or another region's edge. */
+export function internalTls(): Node[] {
   return [
     d("proxy_ssl_protocols", "TLSv1.2", "TLSv1.3"),
     d("proxy_ssl_verify", "on"),
     d("proxy_ssl_verify_depth", 2),
     d("proxy_ssl_trusted_certificate", `${PATHS.clientTls}/ca.crt`),
-    comment("One name for all pods, so that a TLS session of one upstream connection can be resumed by the next."),
-    d("proxy_ssl_name", literal(to.tlsName)),
     d("proxy_ssl_server_name", "on"),
     d("proxy_ssl_session_reuse", "on"),
     d("proxy_ssl_certificate", `${PATHS.clientTls}/tls.crt`),

@@ -32,7 +32,7 @@ export const service = z
     loadBalancerSourceRanges: z
       .array(cidr)
       .default([])
-      .describe("networks that may reach the load balancer; empty: all"),
+      .describe("networks that may reach the load balancer, other regions' edges included; empty: all"),
     externalTrafficPolicy: z
       .enum(["Local", "Cluster"])
       .default("Local")
@@ -41,6 +41,9 @@ export const service = z
       ),
     httpNodePort: port.optional().describe("fixed node port of HTTP; default: one that the cluster picks"),
     httpsNodePort: port.optional().describe("fixed node port of HTTPS; default: one that the cluster picks"),
+    peerNodePort: port
+      .optional()
+      .describe("fixed node port for edges of other regions; default: one that the cluster picks"),
   })
   .superRefine((value, ctx) => {
     const only = (key: keyof typeof value, given: boolean, types: string[]) => {
@@ -54,6 +57,7 @@ export const service = z
     };
     only("httpNodePort", value.httpNodePort !== undefined, ["NodePort", "LoadBalancer"]);
     only("httpsNodePort", value.httpsNodePort !== undefined, ["NodePort", "LoadBalancer"]);
+    only("peerNodePort", value.peerNodePort !== undefined, ["NodePort", "LoadBalancer"]);
     only("loadBalancerClass", value.loadBalancerClass !== undefined, ["LoadBalancer"]);
     only("loadBalancerSourceRanges", value.loadBalancerSourceRanges.length > 0, ["LoadBalancer"]);
   })
@@ -66,7 +70,7 @@ export const clientAddress = z
       .default("direct")
       .describe(
         "where a client's address comes from, by which limits count and which the API sees. direct: from the connection; " +
-          "proxy-protocol: from the PROXY header with which the load balancer begins each connection (both listeners then demand it); " +
+          "proxy-protocol: from the PROXY header with which the load balancer begins each connection (all listeners then demand it, the one for other regions' edges too); " +
           "x-forwarded-for: from that header, read from the right past the trusted proxies (they must speak HTTPS to the edge)",
       ),
     trusted: z
@@ -130,6 +134,7 @@ const OWN_HEADERS = [
   "cache-control",
   "retry-after",
   "x-request-id",
+  "x-iam-region",
   "connection",
 ];
 

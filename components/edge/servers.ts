@@ -1,3 +1,4 @@
+import { edgesOnly, peerLocations, peerOnly, toPeer } from "./peer.ts";
 import type { EdgePlan, EdgePorts } from "./plan.ts";
 import type { EdgeSettings } from "./settings.ts";
 import { block, comment, d, literal, type Directive, type Node } from "./syntax.ts";
@@ -30,7 +31,22 @@ export function servers(plan: EdgePlan, ports: EdgePorts, names: readonly string
         known,
         ...secure,
         health("headers-https.conf"),
-        ...locations(settings),
+        ...locations(settings, (limit) => [...toPeer(limit), d("limit_req", ...limit.args)]),
+        ...statics(),
+        ...peerLocations(),
+        block("location", ["/"], [d("return", 404)]),
+      ],
+    ),
+    comment("Edges of other regions, with what they pass on: served here whoever is active, so nothing goes round."),
+    block(
+      "server",
+      [],
+      [
+        ...listen(settings, ports.peer, ["ssl"]),
+        ...peerOnly(),
+        d("include", "headers-https.conf"),
+        d("include", "errors-https.conf"),
+        ...locations(settings, (limit) => [edgesOnly(), d("limit_req", ...limit.args)]),
         block("location", ["/"], [d("return", 404)]),
       ],
     ),
@@ -107,10 +123,19 @@ function health(headersFile: string): Directive {
   );
 }
 
-function locations(settings: EdgeSettings): Directive[] {
+/** A limit's zone, as far as one is met at a path, and the arguments of its directive. */
+export interface Limit {
+  readonly zone: "api" | "login";
+  readonly args: readonly string[];
+}
+
+/** Where requests reach the API.
+ *  @param begin what comes before a request is passed on */
+function locations(settings: EdgeSettings, begin: (limit: Limit) => Node[]): Directive[] {
   const { api, login } = settings.limits;
+  const toApi = [d("include", "headers-api.conf"), d("include", "proxy.conf")];
   return [
-    block("location", ["/api/"], [limit("api", api.burst), d("include", "proxy.conf")]),
+    block("location", ["/api/"], [...begin(limit("api", api.burst)), ...toApi]),
     ...settings.loginPaths.flatMap((path) =>
       // The path itself and what is below it, but not its neighbours (/api/auth/login-history).
       [
@@ -118,14 +143,20 @@ function locations(settings: EdgeSettings): Directive[] {
         ["^~", `${path}/`],
       ].map((match) =>
         block("location", match, [
-          limit("login", login.burst),
+          ...begin(limit("login", login.burst)),
           // The response holds the session's secret. Compressed together with what an attacker may choose, its length
           // would tell the secret (BREACH).
           d("gzip", "off"),
-          d("include", "proxy.conf"),
+          ...toApi,
         ]),
       ),
     ),
+  ];
+}
+
+/** What does not change with who is active: from this region's pods, always. */
+function statics(): Directive[] {
+  return [
     block(
       "location",
       ["/static/"],
@@ -134,13 +165,13 @@ function locations(settings: EdgeSettings): Directive[] {
         d("proxy_hide_header", "Cache-Control"),
         d("proxy_hide_header", "Expires"),
         d("expires", "$static_expires"),
-        d("include", "headers-https.conf"),
+        d("include", "headers-api.conf"),
         d("add_header", "Cache-Control", "$static_cache_control"),
       ],
     ),
   ];
 }
 
-function limit(zone: string, burst: number): Directive {
-  return d("limit_req", `zone=${zone}`, ...(burst > 0 ? [`burst=${burst}`] : []), "nodelay");
+function limit(zone: Limit["zone"], burst: number): Limit {
+  return { zone, args: [`zone=${zone}`, ...(burst > 0 ? [`burst=${burst}`] : []), "nodelay"] };
 }

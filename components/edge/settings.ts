@@ -75,6 +75,58 @@ const upstream = z
   })
   .describe("connections to the API pods");
 
+const regions = z
+  .strictObject({
+    pollMillis: z
+      .int()
+      .min(200)
+      .max(60_000)
+      .default(1000)
+      .describe("pause between two questions to the region controller on who is active, in milliseconds"),
+    callTimeoutMillis: z
+      .int()
+      .min(100)
+      .max(30_000)
+      .default(1000)
+      .describe("time-out of one question, and of resolving another edge's name, in milliseconds"),
+    resolveSeconds: z
+      .int()
+      .min(1)
+      .max(3600)
+      .default(5)
+      .describe("how often the name of the edge to which requests are passed is resolved again"),
+    addressSeconds: z
+      .int()
+      .min(0)
+      .max(3600)
+      .default(30)
+      .describe(
+        "a change of that edge's addresses is taken over at most once in so long; each one is a reload of NGINX",
+      ),
+    connectTimeoutSeconds: z
+      .int()
+      .min(1)
+      .max(10)
+      .default(2)
+      .describe("until a connection to another region's edge stands; then 503. Two addresses are tried at most"),
+    keepalive: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(16)
+      .describe("idle connections to another region's edge that each worker keeps open; a new one costs three ways"),
+    keepaliveIdleSeconds: z
+      .int()
+      .min(1)
+      .max(60)
+      .default(30)
+      .describe("an idle one is closed after this; the other edge keeps them for 75 s"),
+    resources: resources
+      .prefault({ cpu: "20m", cpuLimit: "250m", memory: "96Mi" })
+      .describe("CPU and memory of the sidecar in each edge pod"),
+  })
+  .describe("how an edge follows the active region: where that is another one, it passes requests on");
+
 const workers = z
   .strictObject({
     processes: z
@@ -122,7 +174,12 @@ export const edgeSettings = z
           .describe(
             "memory of each limit's table (§5.1.1: 10m); one megabyte holds about 16000 IPv4 or 8000 IPv6 addresses",
           ),
-        retryAfterSeconds: z.int().min(1).max(3600).default(1).describe("what Retry-After says with 429"),
+        retryAfterSeconds: z
+          .int()
+          .min(1)
+          .max(3600)
+          .default(1)
+          .describe("what Retry-After says with 429, and with 503 where the edge says it"),
       })
       .prefault({})
       .describe(
@@ -142,6 +199,7 @@ export const edgeSettings = z
       .default(["/api/auth/login"])
       .describe("paths, with all that is below them, to which the login limit applies instead of the API's"),
     upstream: upstream.prefault({}),
+    regions: regions.prefault({}),
     tls: tls.prefault({}),
     securityHeaders,
     maxBodyMegabytes: z.int().min(1).max(1024).default(10).describe("largest request body; more gets 413 (§5.1.1)"),
@@ -221,12 +279,13 @@ export const edgeSettings = z
         input: "Cluster",
       });
     }
-    if (value.upstream.keepalive * 2 > value.workers.connections) {
+    for (const key of ["upstream", "regions"] as const) {
+      if (value[key].keepalive * 2 <= value.workers.connections) continue;
       ctx.addIssue({
         code: "custom",
-        path: ["upstream", "keepalive"],
+        path: [key, "keepalive"],
         message: `must be at most half of workers.connections (${value.workers.connections}), or idle connections leave none for clients`,
-        input: value.upstream.keepalive,
+        input: value[key].keepalive,
       });
     }
     const inner = value.loginPaths.find((path, i) => value.loginPaths.indexOf(path) !== i);

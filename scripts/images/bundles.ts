@@ -17,6 +17,8 @@ export const BUNDLES: readonly BundleEntry[] = [
   { name: "reference-api", entry: "examples/reference-api/src/main.ts" },
   { name: "redis-keeper", entry: "sidecar/redis-keeper/main.ts" },
   { name: "region-controller", entry: "sidecar/region/main.ts" },
+  { name: "edge-sidecar", entry: "sidecar/edge/main.ts" },
+  { name: "dns-sidecar", entry: "sidecar/dns/main.ts" },
 ];
 
 /** A file of the bundle: path from `dist/app/`, and what is in it. */

@@ -3,6 +3,9 @@ import * as k8s from "@pulumi/kubernetes";
 import { Edge, type EdgeArgs } from "../../components/edge/edge.ts";
 import { edgeSettings } from "../../components/edge/settings.ts";
 import { collect, type Collected, type RegisteredResource } from "../../scripts/render/collect.ts";
+import { dirname } from "node:path";
+import { wanSettings } from "../../components/common/wan.ts";
+import { edgeSidecarConfig } from "../../sidecar/core/edge-sidecar-config.ts";
 import { regionContext } from "../support/context.ts";
 
 const CONTEXT = regionContext();
@@ -37,8 +40,10 @@ const KINDS = {
   policy: "kubernetes:networking.k8s.io/v1:NetworkPolicy",
 } as const;
 
-function only(collected: Collected, kind: keyof typeof KINDS): RegisteredResource {
-  const found = collected.resources.filter(({ type }) => type === KINDS[kind]);
+function only(collected: Collected, kind: keyof typeof KINDS, named = "edge"): RegisteredResource {
+  const found = collected.resources.filter(
+    ({ type, inputs }) => type === KINDS[kind] && (inputs["metadata"] as { name: string }).name === named,
+  );
   assert.equal(found.length, 1, kind);
   return found[0]!;
 }
@@ -54,13 +59,13 @@ function specOf<K extends keyof Specs>(collected: Collected, kind: K): Specs[K] 
   return only(collected, kind).inputs["spec"] as Specs[K];
 }
 
-/** The pod, and its one container that is not only for the start. */
+/** The pod, and its two containers that are not only for the start. */
 function podOf(collected: Collected) {
   const pod = specOf(collected, "deployment").template.spec;
-  const [nginx, ...more] = pod.containers;
-  assert.ok(nginx);
+  const [nginx, sidecar, ...more] = pod.containers;
+  assert.ok(nginx && sidecar);
   assert.deepEqual(more, []);
-  return { pod, nginx };
+  return { pod, nginx, sidecar };
 }
 
 function environment(nginx: k8s.types.output.core.v1.Container, name: string): string {
@@ -83,7 +88,7 @@ for (const preview of [true, false]) {
           namespace: string;
           labels: Record<string, string>;
         };
-        assert.deepEqual([name, namespace], ["edge", "iam"]);
+        assert.deepEqual([name, namespace], [resource.name.endsWith("-sidecar") ? "edge-sidecar" : "edge", "iam"]);
         assert.equal(labels["app.kubernetes.io/name"], "edge");
         assert.equal(labels["app.kubernetes.io/part-of"], "iam-ha");
         // Nothing here is data that could not be made again.
@@ -101,13 +106,14 @@ for (const preview of [true, false]) {
 
 describe("the Edge component", () => {
   it("runs pods that are restricted and cannot write but where they must", async () => {
-    const { pod, nginx } = podOf(await edge());
+    const { pod, nginx, sidecar } = podOf(await edge());
     assert.equal(pod.automountServiceAccountToken, false);
     assert.equal(pod.serviceAccountName, "edge");
     assert.equal(pod.securityContext.runAsNonRoot, true);
     assert.deepEqual(pod.securityContext.seccompProfile, { type: "RuntimeDefault" });
     for (const container of [...pod.initContainers, ...pod.containers]) {
-      assert.equal(container.image, "registry.example.com/iam-ha/edge:0.1.0");
+      const image = container === sidecar ? "node" : "edge";
+      assert.equal(container.image, `registry.example.com/iam-ha/${image}:0.1.0`);
       assert.deepEqual(container.securityContext, {
         allowPrivilegeEscalation: false,
         readOnlyRootFilesystem: true,
@@ -115,10 +121,12 @@ describe("the Edge component", () => {
       });
       assert.ok(container.resources.requests.cpu && container.resources.limits.memory);
     }
-    const writable = nginx.volumeMounts.filter((mount) => mount.readOnly !== true).map((mount) => mount.mountPath);
-    assert.deepEqual(writable, ["/etc/nginx/upstreams", "/run/nginx", "/tmp", "/var/cache/nginx"]);
+    const writable = ({ volumeMounts }: typeof nginx) =>
+      volumeMounts.filter((mount) => mount.readOnly !== true).map((mount) => mount.mountPath);
+    assert.deepEqual(writable(nginx), ["/run/nginx", "/tmp", "/var/cache/nginx"]);
+    assert.deepEqual(writable(sidecar), ["/etc/nginx/upstreams"]);
     assert.ok(
-      nginx.volumeMounts.every((mount) => mount.subPath === undefined),
+      [...nginx.volumeMounts, ...sidecar.volumeMounts].every((mount) => mount.subPath === undefined),
       "sub-paths do not follow a change",
     );
     const tls = pod.volumes.filter((volume) => volume.secret).map((volume) => volume.secret);
@@ -131,6 +139,7 @@ describe("the Edge component", () => {
       [
         ["http", 8080],
         ["https", 8443],
+        ["peer", 8444],
         ["health", 8082],
       ],
     );
@@ -162,7 +171,7 @@ describe("the Edge component", () => {
     const watched = environment(nginx, "EDGE_WATCH").split(" ");
     assert.deepEqual(
       watched,
-      nginx.volumeMounts.slice(0, 4).map((mount) => mount.mountPath),
+      nginx.volumeMounts.filter((mount) => mount.readOnly).map((mount) => mount.mountPath),
     );
   });
 
@@ -191,6 +200,7 @@ describe("the Edge component", () => {
         ports: [
           { name: "http", port: 80, targetPort: "http" },
           { name: "https", port: 443, targetPort: "https" },
+          { name: "edge-peer", port: 8444, targetPort: "peer" },
         ],
         externalTrafficPolicy: "Local",
         loadBalancerSourceRanges: ["10.0.0.0/8"],
@@ -199,33 +209,72 @@ describe("the Edge component", () => {
     const cluster = specOf(await edge({ service: { type: "ClusterIP" } }), "service");
     assert.equal(cluster.type, "ClusterIP");
     assert.equal(cluster.externalTrafficPolicy, undefined, "the API server refuses it there");
-    const nodes = specOf(await edge({ service: { type: "NodePort", httpsNodePort: 30443 } }), "service");
+    const nodes = specOf(
+      await edge({ service: { type: "NodePort", httpsNodePort: 30443, peerNodePort: 30444 } }),
+      "service",
+    );
     assert.deepEqual(
       nodes.ports.map(({ nodePort }) => nodePort),
-      [undefined, 30443],
+      [undefined, 30443, 30444],
     );
     assert.deepEqual(nodes.selector, specOf(await edge(), "deployment").selector.matchLabels);
   });
 
-  it("may be disturbed one pod at a time, and talks to the API and to DNS alone", async () => {
+  it("may be disturbed one pod at a time, and talks to the API, the region controller and DNS alone", async () => {
     const all = await edge();
     assert.equal(specOf(all, "budget").maxUnavailable, 1);
     const policy = specOf(all, "policy");
     assert.deepEqual(policy.policyTypes, ["Ingress", "Egress"]);
+    // Without networks of other regions nobody gets to the port of their edges: no rule is not a rule for all.
+    assert.equal(policy.ingress.length, 1);
     assert.deepEqual(
       policy.ingress[0]!.ports.map(({ port }) => port),
       [8080, 8443, 8082],
     );
-    const [toApi, toDns] = policy.egress;
-    assert.deepEqual(toApi!.to[0]!.podSelector.matchLabels, {
-      "app.kubernetes.io/name": "iam-api",
-      "app.kubernetes.io/instance": "beijing",
-    });
+    const [toApi, toController, toDns] = policy.egress;
+    const selects = (name: string) => ({ "app.kubernetes.io/name": name, "app.kubernetes.io/instance": "beijing" });
+    assert.deepEqual(toApi!.to[0]!.podSelector.matchLabels, selects("iam-api"));
     assert.deepEqual(toApi!.ports, [{ protocol: "TCP", port: 3000 }]);
+    assert.deepEqual(toController!.to[0]!.podSelector.matchLabels, selects("region-controller"));
+    assert.deepEqual(toController!.ports, [{ protocol: "TCP", port: 8443 }]);
     assert.deepEqual(
       toDns!.ports.map(({ port }) => port),
       [53, 53],
     );
+  });
+
+  it("takes from other regions' networks, and sends there, what edges pass on", async () => {
+    const wan = wanSettings.parse({ peerNetworks: ["10.12.0.0/16", "10.13.0.0/16"] });
+    const context = regionContext({ wan });
+    const blocks = wan.peerNetworks.map((cidr) => ({ ipBlock: { cidr } }));
+    const policy = specOf(await edge({}, { context }), "policy");
+    assert.deepEqual(policy.ingress[1], { from: blocks, ports: [{ protocol: "TCP", port: 8444 }] });
+    assert.deepEqual(
+      policy.egress.filter(({ to }) => to?.some(({ ipBlock }) => ipBlock)),
+      [{ to: blocks, ports: [{ protocol: "TCP", port: 8444 }] }],
+    );
+    const behind = { clientAddress: { mode: "proxy-protocol", trusted: ["10.200.0.0/24"] } };
+    const balanced = specOf(await edge(behind, { context }), "policy");
+    assert.deepEqual(balanced.ingress[1]!.from, [...blocks, { ipBlock: { cidr: "10.200.0.0/24" } }]);
+  });
+
+  it("gives the sidecar a configuration that it takes, and starts it anew for another one", async () => {
+    const all = await edge();
+    const config = only(all, "config", "edge-sidecar").inputs["data"] as Record<string, string>;
+    const { controller, pollMillis, callTimeoutMillis, routeFile, region, tls } = edgeSidecarConfig.parse(
+      JSON.parse(config["sidecar.json"]!),
+    );
+    assert.deepEqual(
+      { controller, pollMillis, callTimeoutMillis, region },
+      { controller: "https://region-controller:8443", pollMillis: 1000, callTimeoutMillis: 1000, region: "beijing" },
+    );
+    const { sidecar, pod } = podOf(all);
+    const mounts = new Map(sidecar.volumeMounts.map(({ mountPath, name }) => [mountPath, name]));
+    for (const file of [routeFile, ...Object.values(tls), sidecar.args.at(-1)!])
+      assert.ok(mounts.has(dirname(file)), `${file} is in a volume`);
+    assert.equal(pod.volumes.find(({ name }) => name === mounts.get(dirname(routeFile)))!.emptyDir.medium, "Memory");
+    const annotations = (collected: Collected) => specOf(collected, "deployment").template.metadata.annotations;
+    assert.notDeepEqual(annotations(all), annotations(await edge({ regions: { pollMillis: 500 } })));
   });
 
   it("refuses an upstream that cannot work, with the path of the argument", async () => {

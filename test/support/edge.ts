@@ -12,12 +12,19 @@ import { IMAGE_UID, imageRoot } from "./image-root.ts";
 export const DOMAIN = "iam.example.com";
 export const HOST = "api-beijing.iam.example.com";
 
+/** Host under which the edge of a region is found. */
+export const hostOf = (region: string) => `api-${region}.${DOMAIN}`;
+
 export interface EdgeOptions {
+  /** Default: beijing. */
+  readonly region?: string;
   /** The stack's `edge` settings, as far as they are not the defaults. */
   readonly settings?: unknown;
   readonly upstream: { readonly servers: readonly string[]; readonly port: number; readonly tls: boolean };
   /** Which of the certificates is the public one; default `edge`. */
   readonly certificate?: string;
+  /** What it shows as a client and to other edges; default: `edge-client` of its region. */
+  readonly client?: string;
   /** Replaces files of the generated configuration, by name. */
   readonly replace?: Readonly<Record<string, string>> | ((ports: EdgePorts) => Readonly<Record<string, string>>);
 }
@@ -26,8 +33,9 @@ export interface EdgeOptions {
 export async function makeCertificates(dir: string): Promise<void> {
   await makeAuthority(dir);
   const names = {
-    edge: [DOMAIN, `api.${DOMAIN}`, HOST, "iam.example.org"],
-    "edge-client": ["edge-client"],
+    edge: [DOMAIN, `api.${DOMAIN}`, HOST, hostOf("shanghai"), "iam.example.org"],
+    "edge-client": ["edge-client", hostOf("beijing")],
+    "edge-client-shanghai": ["edge-client", hostOf("shanghai")],
     api: ["iam-api"],
     stranger: ["stranger"],
   };
@@ -58,11 +66,12 @@ export class RunningEdge {
   static async start(certificates: string, options: EdgeOptions): Promise<RunningEdge> {
     const root = await imageRoot("edge");
     const dir = await mkdtemp(join(tmpdir(), "iam-ha-edge-"));
-    const [http, https, status, health] = (await freePorts(4)) as [number, number, number, number];
-    const ports = { http, https, status, health };
+    const [http, https, peer, status, health] = (await freePorts(5)) as [number, number, number, number, number];
+    const ports = { http, https, peer, status, health };
     for (const folder of ["conf", "tls", "client-tls", "upstreams"]) await mkdir(join(dir, folder));
     await installCertificate(join(certificates, options.certificate ?? "edge"), join(dir, "tls"));
-    await installCertificate(join(certificates, "edge-client"), join(dir, "client-tls"));
+    const own = (options.region ?? "beijing") === "beijing" ? "edge-client" : `edge-client-${options.region}`;
+    await installCertificate(join(certificates, options.client ?? own), join(dir, "client-tls"));
     await writeFiles(join(dir, "conf"), configOf(options, ports));
     for (const stream of ["out", "err"]) {
       await writeFile(join(dir, stream), "");
@@ -87,6 +96,16 @@ export class RunningEdge {
   /** Puts another text in the place of one file of the configuration. */
   async replaceFile(name: string, text: string): Promise<void> {
     await writeFiles(join(this.dir, "conf"), { [name]: text });
+  }
+
+  /** Where the sidecar writes. */
+  get routeFile(): string {
+    return join(this.dir, "upstreams/route.conf");
+  }
+
+  /** Puts a text in the place of the sidecar's file, as the sidecar does. */
+  async route(text: string): Promise<void> {
+    await writeFiles(join(this.dir, "upstreams"), { "route.conf": text });
   }
 
   /** Puts another public certificate in place, as a renewed Secret would. */
@@ -158,7 +177,7 @@ export class RunningEdge {
 function configOf(options: EdgeOptions, ports: EdgePorts): Record<string, string> {
   const plan: EdgePlan = {
     settings: edgeSettings.parse(options.settings ?? {}),
-    region: "beijing",
+    region: options.region ?? "beijing",
     domain: DOMAIN,
     upstream: { ...options.upstream, tlsName: "iam-api" },
     ports,

@@ -16,12 +16,16 @@ function plan(settings: unknown = {}, more: Partial<EdgePlan> = {}): EdgePlan {
   };
 }
 
+/** What the sidecar writes is included too, and is not there at first. */
+const FROM_SIDECAR = "/etc/nginx/upstreams/*.conf";
+
 /** The configuration as NGINX sees it: with the content of each file where it is included. */
 function assembled(files: EdgeFiles): Node[] {
   const expand = (nodes: readonly Node[]): Node[] =>
     nodes.flatMap((node) => {
       if ("comment" in node) return [];
       if (node.name === "include") {
+        if (node.args[0] === FROM_SIDECAR) return [];
         const file = files[node.args[0]!];
         assert.ok(file, `${node.args[0]} is not among the files`);
         return expand(file);
@@ -96,7 +100,7 @@ describe("the edge's configuration", () => {
     const included = Object.values(files).flatMap((nodes) =>
       all(nodes, "include").map(({ directive }) => directive.args[0]!),
     );
-    assert.deepEqual(new Set([...included, "nginx.conf"]), new Set(Object.keys(files)));
+    assert.deepEqual(new Set([...included, "nginx.conf"]), new Set([...Object.keys(files), FROM_SIDECAR]));
   });
 
   it("sends every security header from every place that adds any", () => {
@@ -120,22 +124,26 @@ describe("the edge's configuration", () => {
           ({ directive, around }) =>
             around.at(-1)?.name === "http" && !own(directive, "listen")[0]!.args[0]!.startsWith("127."),
         );
-        assert.equal(open.length, 5);
+        assert.equal(open.length, 6);
         for (const { directive } of open) assert.ok(own(directive, "add_header").length > 0);
       }),
       { numRuns: 50 },
     );
   });
 
-  it("limits every place that passes requests under /api/ on, and keeps connections open in every one", () => {
+  it("limits every place that passes requests under /api/ to the API, and keeps connections open in every one", () => {
     fc.assert(
       fc.property(settingsArbitrary, (settings) => {
         const nodes = assembled(edgeTree(plan(settings)));
         const proxied = all(nodes, "location").filter(({ directive }) => own(directive, "proxy_pass").length > 0);
-        assert.equal(proxied.length, 2 + 2 * settings.loginPaths.length);
+        // From clients and from other edges; what is static; and the two ways to another edge.
+        assert.equal(proxied.length, 2 * (1 + 2 * settings.loginPaths.length) + 1 + 2);
         for (const { directive } of proxied) {
           const path = directive.args.at(-1)!;
-          const zone = path === "/static/" ? [] : [`zone=${path === "/api/" ? "api" : "login"}`];
+          const far = path.startsWith("/.peer/");
+          assert.equal(own(directive, "proxy_pass")[0]!.args[0]!.startsWith("https://iam_peer$"), far);
+          // Where a request is served its client's limit is met, and nowhere else.
+          const zone = path === "/static/" || far ? [] : [`zone=${path === "/api/" ? "api" : "login"}`];
           assert.deepEqual(
             own(directive, "limit_req").map(({ args }) => args[0]),
             zone,
@@ -144,10 +152,45 @@ describe("the edge's configuration", () => {
           assert.deepEqual(own(directive, "proxy_http_version")[0]!.args, ["1.1"]);
           const set = Object.fromEntries(own(directive, "proxy_set_header").map(({ args }) => [args[0], args[1]]));
           assert.equal(set["Connection"], "");
-          assert.equal(set["X-Forwarded-For"], "$remote_addr");
+          assert.equal(set["X-Forwarded-For"], far ? "" : "$remote_addr");
+          assert.equal(set["X-Real-IP"], "$remote_addr");
           assert.deepEqual(own(directive, "proxy_next_upstream")[0]!.args.includes("non_idempotent"), false);
-          assert.deepEqual(own(directive, "error_page"), [], "an error_page of its own would drop all others");
+          // An error_page of a location drops all others: it has none, or the full set.
+          const statuses = (block: Directive) =>
+            own(block, "error_page").flatMap(({ args }) => args.filter((arg) => /^[0-9]{3}$/.test(arg)));
+          const server = all(nodes, "server").find(({ directive: server }) =>
+            own(server, "location").includes(directive),
+          );
+          assert.deepEqual(statuses(directive).sort(), far ? statuses(server!.directive).sort() : []);
         }
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it("lets what another edge passed on go no further, and takes it from edges alone", () => {
+    fc.assert(
+      fc.property(settingsArbitrary, (settings) => {
+        const nodes = assembled(edgeTree(plan(settings)));
+        const servers = all(nodes, "server").filter(({ directive }) => own(directive, "listen").length > 0);
+        for (const { directive: server } of servers) {
+          const isPeer = own(server, "listen").some(({ args }) => args[0]!.endsWith("8444"));
+          const within = [...walk(server.block!)].map(({ directive }) => directive);
+          const passesOn = within.filter(({ name, args }) => name === "rewrite" && args[1]!.startsWith("/.peer/"));
+          assert.equal(
+            within.some(({ name }) => name === "ssl_verify_client"),
+            isPeer,
+          );
+          if (!isPeer) {
+            assert.ok(within.every(({ name }) => name !== "set_real_ip_from"));
+            continue;
+          }
+          assert.deepEqual(passesOn, []);
+          assert.deepEqual(own(server, "ssl_verify_client")[0]!.args, ["on"]);
+          for (const location of within.filter((directive) => own(directive, "proxy_pass").length > 0))
+            assert.deepEqual(own(location, "if")[0]!.args.join(" "), "($edge_from_peer = 0)");
+        }
+        assert.equal(servers.filter(({ directive }) => own(directive, "ssl_verify_client").length > 0).length, 1);
       }),
       { numRuns: 50 },
     );
@@ -178,8 +221,13 @@ describe("the edge's configuration", () => {
   it("believes a proxy's word on addresses only in the modes that name proxies", () => {
     const real = (settings: unknown) =>
       all(assembled(edgeTree(plan(settings))), "set_real_ip_from").map(({ directive }) => directive.args[0]);
-    assert.deepEqual(real({}), []);
-    assert.deepEqual(real({ clientAddress: { mode: "proxy-protocol", trusted: ["10.0.0.0/8"] } }), ["10.0.0.0/8"]);
+    // Of everyone is believed who got through to the port of other edges: it takes no one else.
+    const edges = ["0.0.0.0/0", "::/0"];
+    assert.deepEqual(real({}), edges);
+    assert.deepEqual(real({ clientAddress: { mode: "proxy-protocol", trusted: ["10.0.0.0/8"] } }), [
+      "10.0.0.0/8",
+      ...edges,
+    ]);
     const listens = all(
       assembled(edgeTree(plan({ clientAddress: { mode: "proxy-protocol", trusted: ["10.0.0.0/8"] } }))),
       "listen",
@@ -187,16 +235,19 @@ describe("the edge's configuration", () => {
     const withHeader = listens
       .filter(({ directive }) => directive.args.includes("proxy_protocol"))
       .map(({ directive }) => directive.args[0]);
-    assert.deepEqual(new Set(withHeader), new Set(["8080", "8443"]));
+    assert.deepEqual(new Set(withHeader), new Set(["8080", "8443", "8444"]));
   });
 
   it("checks the API's certificate and shows its own, and neither in plain", () => {
     const nodes = assembled(edgeTree(plan()));
     const proxied = all(nodes, "location").filter(({ directive }) => own(directive, "proxy_pass").length > 0);
     for (const { directive } of proxied) {
-      assert.deepEqual(own(directive, "proxy_pass")[0]!.args, ["https://iam_api"]);
+      const far = directive.args.at(-1)!.startsWith("/.peer/");
+      assert.deepEqual(own(directive, "proxy_pass")[0]!.args, [
+        far ? "https://iam_peer$request_uri" : "https://iam_api",
+      ]);
       assert.deepEqual(own(directive, "proxy_ssl_verify")[0]!.args, ["on"]);
-      assert.deepEqual(own(directive, "proxy_ssl_name")[0]!.args, ["iam-api"]);
+      assert.deepEqual(own(directive, "proxy_ssl_name")[0]!.args, [far ? "$edge_peer" : "iam-api"]);
     }
     const plain = edgeConfig(plan({}, { upstream: { ...UPSTREAM, tls: false } }));
     assert.match(plain["proxy.conf"]!, /proxy_pass http:\/\/iam_api;/);
