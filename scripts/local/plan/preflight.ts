@@ -35,6 +35,7 @@ export const kernelFeatures = [
   "network namespaces",
   "veth",
   "bridge",
+  "TUN devices",
   "bridge-nf-call-iptables",
   "overlayfs",
   "iptables nat",
