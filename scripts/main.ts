@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { parseContexts, parseRegions } from "./arguments.ts";
+import { netCommand } from "./commands/net.ts";
 import type { StartOptions } from "./commands/start.ts";
 import type { StopOptions } from "./commands/stop.ts";
 
@@ -42,6 +43,8 @@ program
   .action(async (options: { json: boolean; instance: string }) =>
     (await import("./commands/status.ts")).status(options),
   );
+
+program.addCommand(netCommand(instance));
 
 program
   .command("render <region>")

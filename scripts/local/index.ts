@@ -24,7 +24,14 @@ export type { DaemonName, EdgeTarget } from "./plan/daemons.ts";
 export type { HostPorts } from "./plan/ports.ts";
 export { PreflightError, type Problem } from "./plan/preflight.ts";
 export { addresses, clusterDomain, contextName, parseRegion, regionNames, type RegionName } from "./plan/regions.ts";
-export { directionsOf, type Direction, type LinkSettings, type WanLinkState, type WanState } from "./plan/wan.ts";
+export {
+  directionsOf,
+  wanTable,
+  type Direction,
+  type LinkSettings,
+  type WanLinkState,
+  type WanState,
+} from "./plan/wan.ts";
 export type { ImageArchive } from "./effects/images.ts";
 export type { OnProgress, ProgressEvent, Step } from "./effects/progress.ts";
 export type { RegionStatus } from "./effects/status.ts";

@@ -19,13 +19,13 @@ import { directions, directionsOf, planWan } from "../../scripts/local/plan/wan.
 const instance = planInstance(process.env, "test-wan");
 const wan = planWan(instance);
 const plan = (region: RegionName) => planRegion(instance, region);
-const PEER = join(import.meta.dirname, "../support/wan-peer.mjs");
+const PEER = join(import.meta.dirname, "../support/wan-peer.ts");
 const DELAY = 15_000;
 const links = directions.map((d) => ({ ...d, delayMicros: DELAY, jitterMicros: 1_000, loss: 0 }));
 
 const inRegion = (region: RegionName) => [`--net=${plan(region).netnsPath}`, process.execPath, PEER];
 
-async function measure<T>(from: RegionName, what: string, to: RegionName | string, ...numbers: number[]): Promise<T> {
+async function measure<T>(from: RegionName, what: string, to: string, ...numbers: number[]): Promise<T> {
   const address = to in regionAddresses ? regionAddresses[to as RegionName] : to;
   const argv = [...inRegion(from), what, address, ...numbers.map(String)];
   return JSON.parse((await promisify(execFile)("nsenter", argv, { timeout: 30_000 })).stdout) as T;
@@ -36,6 +36,7 @@ interface Pings {
   readonly rtts: number[];
   readonly lost: number;
 }
+const print = (line: string) => process.stdout.write(`      ${line}\n`);
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const quantile = (values: readonly number[], q: number) =>
   [...values].sort((a, b) => a - b)[Math.floor(q * (values.length - 1))]!;
@@ -102,8 +103,8 @@ describe("the network between regions", function () {
   it("holds packets back for the delay of both ways, give or take the jitter", async () => {
     const { rtts, lost } = await measure<Pings>("beijing", "ping", "shanghai", 300, 12);
     const [low, middle, high] = [0, 0.5, 0.95].map((q) => quantile(rtts, q)) as [number, number, number];
-    console.log(
-      `      round trip at 15 ms ± 1 each way: mean ${mean(rtts).toFixed(2)} ms, least ${low.toFixed(2)}, median ${middle.toFixed(2)}, 95th percentile ${high.toFixed(2)}`,
+    print(
+      `round trip at 15 ms ± 1 each way: mean ${mean(rtts).toFixed(2)} ms, least ${low.toFixed(2)}, median ${middle.toFixed(2)}, 95th percentile ${high.toFixed(2)}`,
     );
     assert.equal(lost, 0);
     assert.ok(low >= 28 && middle >= 29.5 && middle < 33, `${low} ${middle}`);
@@ -125,7 +126,7 @@ describe("the network between regions", function () {
   it("loses the share that it is told to lose", async () => {
     await askWan(wan, { op: "set", links: [{ from: "beijing", to: "shenzhen" }], loss: 0.1 });
     const { lost } = await measure<Pings>("beijing", "ping", "shenzhen", 2000, 1);
-    console.log(`      ${lost} of 2000 packets lost at 10 %`);
+    print(`${lost} of 2000 packets lost at 10 %`);
     assert.ok(lost > 120 && lost < 290, `${lost}`); // six standard deviations
     await askWan(wan, { op: "reset" });
   });
@@ -177,7 +178,7 @@ describe("the network between regions", function () {
 
   it("carries a stream", async () => {
     const { bytes, seconds } = await measure<{ bytes: number; seconds: number }>("beijing", "stream", "shanghai", 3);
-    console.log(`      one TCP flow: ${(bytes / 1e6 / seconds).toFixed(1)} MB/s at a round trip of 30 ms`);
+    print(`one TCP flow: ${(bytes / 1e6 / seconds).toFixed(1)} MB/s at a round trip of 30 ms`);
     assert.ok(bytes > 1e6);
   });
 
@@ -193,7 +194,7 @@ describe("the network between regions", function () {
     const before = await ticks();
     await sleep(4_000);
     const share = (await ticks()) - before; // hundredths of a second in 4 s
-    console.log(`      idle: ${(share / 4).toFixed(2)} % of one core`);
+    print(`idle: ${(share / 4).toFixed(2)} % of one core`);
     assert.ok(share <= 8, `${share} ticks in 4 s`);
   });
 

@@ -125,7 +125,7 @@ export function parseWan(content: unknown, file: string): readonly (Direction & 
     try {
       ({ from, to } = parsePair(pair));
     } catch (error) {
-      throw new RangeError(`${file}: links: ${(error as Error).message}`);
+      throw new RangeError(`${file}: links: ${(error as Error).message}`, { cause: error });
     }
     if (settings.has(`${from}>${to}`)) throw new RangeError(`${file}: links.${pair}: this pair is there twice`);
     for (const key of [`${from}>${to}`, `${to}>${from}`])

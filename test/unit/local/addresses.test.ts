@@ -16,10 +16,11 @@ describe("addresses of embedded regions", () => {
 
   it("keep the API's and the DNS's service address inside the service range", () => {
     for (const region of regionNames) {
-      const { serviceCidr, apiService, dnsService } = addresses(region);
+      const { serviceCidr, apiService, dnsService, globalDns } = addresses(region);
       const prefix = serviceCidr.replace(/\.0\/16$/, "");
       assert.equal(apiService, `${prefix}.1`);
       assert.equal(dnsService, `${prefix}.10`);
+      assert.equal(globalDns, `${prefix}.53`);
     }
   });
 

@@ -7,9 +7,9 @@ import { createSocket } from "node:dgram";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const [what, address, ...numbers] = process.argv.slice(2);
-const [first, second] = numbers.map(Number);
-const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const [what, address = "", ...numbers] = process.argv.slice(2);
+const [first = 0, second = 0] = numbers.map(Number);
+const print = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
 if (what === "serve") {
   const echo = createSocket({ type: "udp4", recvBufferSize: 4 * 1024 * 1024 });
@@ -25,10 +25,14 @@ if (what === "serve") {
   const begun = performance.now();
   const socket = connect(9001, address);
   let answer = "";
-  socket.setEncoding("utf8").on("data", (text) => (answer += text));
+  socket.setEncoding("utf8").on("data", (text: string) => (answer += text));
   const block = Buffer.alloc(256 * 1024);
-  const more = () => {
-    while (performance.now() - begun < first * 1000) if (!socket.write(block)) return void socket.once("drain", more);
+  const more = (): void => {
+    while (performance.now() - begun < first * 1000) {
+      if (socket.write(block)) continue;
+      socket.once("drain", more);
+      return;
+    }
     socket.end();
   };
   socket
@@ -36,13 +40,13 @@ if (what === "serve") {
     .on("close", () => print({ bytes: Number(answer), seconds: (performance.now() - begun) / 1000 }));
 } else {
   const socket = createSocket({ type: "udp4", recvBufferSize: 4 * 1024 * 1024 });
-  const sent = new Map();
-  const rtts = [];
-  const echoed = [];
+  const sent = new Map<number, number>();
+  const rtts: number[] = [];
+  const echoed: number[] = [];
   socket.on("message", (data) => {
     const number = data.readUInt32BE();
     echoed.push(number);
-    rtts.push(performance.now() - sent.get(number));
+    rtts.push(performance.now() - sent.get(number)!);
   });
   for (let number = 0; number < first; number++) {
     const data = Buffer.alloc(64);
