@@ -1,6 +1,6 @@
 import type { DeployedRegion } from "../deployment.ts";
 import type { BuiltImage } from "../images/index.ts";
-import { committedOverlay, imageOverlay, machineOverlay } from "../local/values/overlay.ts";
+import { committedOverlay, imageOverlay, machineOverlay, regionRole } from "../local/values/overlay.ts";
 import { kubernetesObjects, type KubernetesObject } from "../render/objects.ts";
 import { RandomState } from "../render/random-state.ts";
 import { renderStack } from "../render/render.ts";
@@ -22,11 +22,12 @@ export async function overlaysFor(
     namespace: place.namespace,
     ...(place.edge ? { httpsPort: place.edge.httpsPort } : {}),
   });
+  const committed = committedOverlay(regionRole(place.region));
   if (place.embedded) {
-    return [committedOverlay(), machine, imageOverlay(Object.fromEntries(images.map(({ name, ref }) => [name, ref])))];
+    return [committed, machine, imageOverlay(Object.fromEntries(images.map(({ name, ref }) => [name, ref])))];
   }
   // Sizes and certificates as on the embedded default; storage and images are the cluster's own.
-  const { cluster: _cluster, ...rest } = committedOverlay();
+  const { cluster: _cluster, ...rest } = committed;
   return [rest, machine];
 }
 

@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parse } from "yaml";
+import { parseAllDocuments } from "yaml";
 import type { CertificatePems } from "../../../components/common/certificates.ts";
 import { certificateDnsNames } from "../../../components/common/names.ts";
 import { ROOT } from "../../paths.ts";
-import type { ConfigTree } from "../../render/stack-config.ts";
+import { mergeTrees, readStackTree, type ConfigTree } from "../../render/stack-config.ts";
+import { DEFAULT_REGIONS, topology, type REGION_ROLES } from "../../../stacks/topology.ts";
 import { sharedPasswords } from "./passwords.ts";
 import { LocalPki } from "./pki.ts";
 
@@ -16,9 +17,18 @@ export interface RegionPlace {
   readonly clusterDomain: string;
 }
 
-/** The committed part of the overlay. */
-export function committedOverlay(): ConfigTree {
-  return parse(readFileSync(join(ROOT, "scripts/local/overlay.yaml"), "utf8")) as ConfigTree;
+/** What a region is for at the start, by its stack's config. Config that makes no sense says so when it is rendered;
+ *  until then the region counts as active. */
+export function regionRole(region: string): (typeof REGION_ROLES)[number] {
+  const regions = topology.safeParse(readStackTree(region)["regions"] ?? DEFAULT_REGIONS);
+  return regions.data?.[region]?.role ?? "active";
+}
+
+/** The committed part of the overlay, for a region of this role. */
+export function committedOverlay(role: (typeof REGION_ROLES)[number]): ConfigTree {
+  const text = readFileSync(join(ROOT, "scripts/local/overlay.yaml"), "utf8");
+  const [every, standby] = parseAllDocuments(text).map((document) => document.toJS() as ConfigTree);
+  return role === "active" ? every! : mergeTrees(every!, standby!);
 }
 
 export interface OverlayOptions {

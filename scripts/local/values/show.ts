@@ -1,6 +1,6 @@
 import { CERTIFICATE_NAMES } from "../../../components/common/certificates.ts";
 import type { ConfigTree } from "../../render/stack-config.ts";
-import { committedOverlay } from "./overlay.ts";
+import { committedOverlay, regionRole } from "./overlay.ts";
 
 const PLACEHOLDER = {
   certificate: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
@@ -11,7 +11,7 @@ const PLACEHOLDER = {
 /** The embedded overlay with placeholders for what only a machine knows: for showing and checking what it renders. */
 export function machineOverlayForShow(region: string): ConfigTree[] {
   return [
-    committedOverlay(),
+    committedOverlay(regionRole(region)),
     {
       cluster: { domain: `cluster.${region}` },
       certificatePems: Object.fromEntries(CERTIFICATE_NAMES.map((name) => [name, PLACEHOLDER])),
