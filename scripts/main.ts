@@ -1,5 +1,5 @@
 import { Command, CommanderError, Option } from "commander";
-import { parseContexts, parseRegions } from "./arguments.ts";
+import { parseContexts, parseRegions, REGIONS } from "./arguments.ts";
 import { netCommand } from "./commands/net.ts";
 import type { StartOptions } from "./commands/start.ts";
 import type { StopOptions } from "./commands/stop.ts";
@@ -18,7 +18,7 @@ const instance = () =>
 program
   .command("start")
   .description("bring the platform up, doing only what is missing")
-  .option("--regions <names>", "regions to bring up, separated by commas", parseRegions, ["beijing"])
+  .option("--regions <names>", "regions to bring up, separated by commas; default: all", parseRegions, [...REGIONS])
   .option(
     "--contexts <pairs>",
     "clusters of your own: region=kubeconfig-context,…; nothing local is touched",

@@ -20,6 +20,7 @@ import { readStatus, type RegionStatus } from "./effects/status.ts";
 import { upRegion } from "./effects/up.ts";
 import { askWan, readWanFile } from "./effects/wan.ts";
 
+export { PLATFORM } from "./plan/configs.ts";
 export type { DaemonName, EdgeTarget } from "./plan/daemons.ts";
 export type { HostPorts } from "./plan/ports.ts";
 export { PreflightError, type Problem } from "./plan/preflight.ts";
@@ -219,6 +220,22 @@ export async function runInRegion(
 ): Promise<string> {
   const [command, ...args] = argv;
   return await insideNetwork(planOf(region, options), command, args, options.timeout);
+}
+
+/**
+ * Asks a region's DNS, as its pods do.
+ *
+ * @returns the addresses. @throws CommandError when there is no answer in 2 s, or no such name.
+ */
+export async function lookupInRegion(
+  region: RegionName,
+  name: string,
+  options: LocalOptions = {},
+): Promise<readonly string[]> {
+  const { programs } = await toolbox(options);
+  const plan = planOf(region, options);
+  const answer = await insideNetwork(plan, programs.hostkit, ["lookup", `${plan.dnsService}:53`, name]);
+  return answer.trim().split(/\s+/);
 }
 
 /** How the links between regions stand.
