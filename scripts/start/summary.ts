@@ -1,7 +1,6 @@
 import { endpointName, globalName } from "../../components/common/names.ts";
-import { readStatus } from "../commands/status.ts";
+import { boardOf, hasColors, readBoard } from "../commands/status.ts";
 import { PLATFORM } from "../local/index.ts";
-import { statusTable } from "../status/table.ts";
 import type { StartContext } from "./context.ts";
 import { caFile, loginFile } from "./folders.ts";
 
@@ -29,7 +28,7 @@ export async function printSummary(context: StartContext): Promise<void> {
       "",
     );
   }
-  lines.push(statusTable(await readStatus(context.instance), process.stdout.isTTY), "");
+  lines.push(boardOf(await readBoard(context.instance), hasColors()), "");
   lines.push(
     `ready after ${((Date.now() - context.started) / 1000).toFixed(1)} s; \`npm run status\` shows this table again, \`npm stop\` ends it (data stays)`,
   );
