@@ -1,6 +1,8 @@
 import { Command, CommanderError, Option } from "commander";
-import { parseContexts, parseRegions } from "./arguments.ts";
+import { parseContexts, parseRegions, REGIONS } from "./arguments.ts";
+import { netCommand } from "./commands/net.ts";
 import type { StartOptions } from "./commands/start.ts";
+import type { StatusOptions } from "./commands/status.ts";
 import type { StopOptions } from "./commands/stop.ts";
 
 const program = new Command("iam-ha")
@@ -17,7 +19,7 @@ const instance = () =>
 program
   .command("start")
   .description("bring the platform up, doing only what is missing")
-  .option("--regions <names>", "regions to bring up, separated by commas", parseRegions, ["beijing"])
+  .option("--regions <names>", "regions to bring up, separated by commas; default: all", parseRegions, [...REGIONS])
   .option(
     "--contexts <pairs>",
     "clusters of your own: region=kubeconfig-context,…; nothing local is touched",
@@ -36,12 +38,15 @@ program
 
 program
   .command("status")
-  .description("every part with its role and health; exit status 1 where one is not healthy")
+  .description(
+    "every part with its role and health, and the regions side by side; exit status 1 where one is not healthy",
+  )
   .option("--json", "for machines", false)
+  .option("--watch", "go on showing it until Ctrl-C", false)
   .addOption(instance())
-  .action(async (options: { json: boolean; instance: string }) =>
-    (await import("./commands/status.ts")).status(options),
-  );
+  .action(async (options: StatusOptions) => (await import("./commands/status.ts")).status(options));
+
+program.addCommand(netCommand(instance));
 
 program
   .command("render <region>")

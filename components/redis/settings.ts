@@ -88,7 +88,14 @@ export const redisSettings = z
       .describe(
         "masters, each with its share of the 16384 slots (§5.3.1: 3). At least 3: fewer have no majority to fail over with. Fixed once the cluster is formed",
       ),
-    replicasPerMaster: z.int().min(1).max(4).default(1).describe("replicas of each master (§5.3.1: 1)"),
+    replicasPerMaster: z
+      .int()
+      .min(0)
+      .max(4)
+      .default(1)
+      .describe(
+        "replicas of each master (§5.3.1: 1). 0: while a master is away its keys are too, and with its volume they are lost",
+      ),
     nodeTimeoutMillis: z
       .int()
       .min(1000)

@@ -1,6 +1,7 @@
 import { Listr } from "listr2";
 import { contextStep } from "../start/contexts.ts";
 import type { StartContext } from "../start/context.ts";
+import { failureText } from "../start/each-region.ts";
 import { embeddedSteps } from "../start/embedded.ts";
 import { platformSteps } from "../start/platform.ts";
 import { printSummary } from "../start/summary.ts";
@@ -13,14 +14,23 @@ export interface StartOptions {
 }
 
 /** Brings the platform up and says where it is. Does only what is missing; may be interrupted at any point and goes on
- *  at the next start. */
+ *  at the next start. A region that fails leaves the others as they are.
+ *  @throws Error with every region that failed, after the summary of those that are up */
 export async function start(options: StartOptions): Promise<void> {
-  const context = await bringUp(options);
+  const context = await runSteps(options);
   await printSummary(context);
+  if (context.failures.length > 0) throw new Error(failureText(context.failures));
 }
 
-/** The steps of a start, without the closing words. */
+/** The steps of a start, without the closing words.
+ *  @throws Error with every region that failed */
 export async function bringUp(options: StartOptions): Promise<StartContext> {
+  const context = await runSteps(options);
+  if (context.failures.length > 0) throw new Error(failureText(context.failures));
+  return context;
+}
+
+async function runSteps(options: StartOptions): Promise<StartContext> {
   const abort = new AbortController();
   const interrupted = () =>
     abort.abort(new Error("interrupted; the next start goes on from here, `npm stop` ends what is running"));
@@ -32,6 +42,7 @@ export async function bringUp(options: StartOptions): Promise<StartContext> {
       started: Date.now(),
       images: [],
       places: [],
+      failures: [],
       timings: {},
     };
     const tasks = [

@@ -5,6 +5,7 @@ import {
   downRegions,
   kubeconfigPath,
   kubectlPath,
+  lookupInRegion,
   parseRegion,
   PreflightError,
   regionNames,
@@ -22,6 +23,7 @@ node scripts/local/cli.ts down [REGION...] [--wipe] stop them; --wipe removes th
 node scripts/local/cli.ts status                    what runs
 node scripts/local/cli.ts kubectl REGION ARGS...    the project's kubectl
 node scripts/local/cli.ts exec REGION COMMAND...    a command with the region's network
+node scripts/local/cli.ts lookup REGION NAME        the addresses that the region's DNS gives for a full name
 IAM_HA_INSTANCE selects the instance (default: default).
 `;
 
@@ -53,6 +55,12 @@ async function main(argv: readonly string[]): Promise<number> {
     case "exec": {
       const plan = planRegion(planInstance(process.env), parseRegion(rest[0] ?? ""));
       return await foreground("nsenter", [`--net=${plan.netnsPath}`, ...rest.slice(1)]);
+    }
+    case "lookup": {
+      const [region = "", name] = rest;
+      if (name === undefined) throw new Error("lookup takes a region and a full name");
+      print((await lookupInRegion(parseRegion(region), name)).join("\n"));
+      return 0;
     }
     case undefined:
     default:

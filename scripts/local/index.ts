@@ -5,23 +5,34 @@ import { planInstance, type Instance } from "./plan/instance.ts";
 import type { HostPorts } from "./plan/ports.ts";
 import { preflight, PreflightError } from "./plan/preflight.ts";
 import { planRegion, regionNames, type RegionName, type RegionPlan } from "./plan/regions.ts";
+import { directions, directionsOf, planWan, type Direction, type LinkSettings, type WanState } from "./plan/wan.ts";
 import { readCgroupLayout } from "./effects/cgroup.ts";
 import { alivePid, killPids } from "./effects/daemon.ts";
 import { stopRegion } from "./effects/down.ts";
 import { gatherFacts, osRelease } from "./effects/facts.ts";
-import { withLock } from "./effects/files.ts";
+import { exists, withLock } from "./effects/files.ts";
 import { importArchives, type ImageArchive } from "./effects/images.ts";
-import { exists, insideNetwork, setWanLink } from "./effects/network.ts";
+import { insideNetwork } from "./effects/network.ts";
 import { ensurePrograms, programsAreBuilt, type Toolbox } from "./effects/programs.ts";
 import type { OnProgress } from "./effects/progress.ts";
 import { kubeconfigFile, writeHostKubeconfig } from "./effects/settings.ts";
 import { readStatus, type RegionStatus } from "./effects/status.ts";
 import { upRegion } from "./effects/up.ts";
+import { askWan, readWanFile } from "./effects/wan.ts";
 
+export { PLATFORM } from "./plan/configs.ts";
 export type { DaemonName, EdgeTarget } from "./plan/daemons.ts";
 export type { HostPorts } from "./plan/ports.ts";
 export { PreflightError, type Problem } from "./plan/preflight.ts";
 export { addresses, clusterDomain, contextName, parseRegion, regionNames, type RegionName } from "./plan/regions.ts";
+export {
+  directionsOf,
+  wanTable,
+  type Direction,
+  type LinkSettings,
+  type WanLinkState,
+  type WanState,
+} from "./plan/wan.ts";
 export type { ImageArchive } from "./effects/images.ts";
 export type { OnProgress, ProgressEvent, Step } from "./effects/progress.ts";
 export type { RegionStatus } from "./effects/status.ts";
@@ -57,27 +68,47 @@ async function toolbox(options: LocalOptions): Promise<Toolbox> {
   });
 }
 
+/** What came of bringing several regions up. */
+export interface UpResult {
+  readonly up: readonly RegionName[];
+  /** Those that failed; none of them undoes another one. */
+  readonly failed: readonly { readonly region: RegionName; readonly error: Error }[];
+}
+
 /**
  * Brings clusters up, all named regions at the same time. What runs already is left alone, what is missing or outdated is
- * started. When it returns, each region's node and DNS are ready.
+ * started. When it returns, the node and the DNS of each region that is up are ready.
  *
  * @throws PreflightError with everything that is in the way, before anything is touched.
  */
-export async function upRegions(
+export async function bringRegionsUp(
   regions: readonly RegionName[],
   options: LocalOptions & { readonly edge?: EdgeTarget } = {},
-): Promise<void> {
+): Promise<UpResult> {
   const onProgress = options.onProgress ?? (() => {});
   const plans = [...new Set(regions)].map((region) => planOf(region, options));
+  const links = await readWanFile();
   await checkMachine(plans, options);
   const tools = await toolbox(options);
   const layout = await readCgroupLayout();
+  const { edge, signal } = options;
   const results = await Promise.allSettled(
-    plans.map((plan) =>
-      upRegion(plan, { layout, toolbox: tools, edge: options.edge, onProgress, signal: options.signal }),
-    ),
+    plans.map((plan) => upRegion(plan, { layout, links, toolbox: tools, edge, onProgress, signal })),
   );
-  throwFirst(results);
+  signal?.throwIfAborted();
+  return {
+    up: plans.flatMap(({ region }, i) => (results[i]!.status === "fulfilled" ? [region] : [])),
+    failed: plans.flatMap(({ region }, i) => {
+      const result = results[i]!;
+      return result.status === "rejected" ? [{ region, error: result.reason as Error }] : [];
+    }),
+  };
+}
+
+/** The same, for whoever needs all of them. @throws Error with the error of each region that failed. */
+export async function upRegions(...args: Parameters<typeof bringRegionsUp>): Promise<void> {
+  const { failed } = await bringRegionsUp(...args);
+  throwAll(failed.map(({ error }) => error));
 }
 
 async function checkMachine(plans: readonly RegionPlan[], options: LocalOptions): Promise<void> {
@@ -133,11 +164,10 @@ export async function downRegions(
   // Gone when the last region is down; a folder with anything in it stays.
   await rmdir(instance.run).catch(() => {});
   await rmdir(join(instance.run, "..")).catch(() => {});
-  throwFirst(results);
+  throwAll(results.flatMap((r) => (r.status === "rejected" ? [r.reason as Error] : [])));
 }
 
-function throwFirst(results: readonly PromiseSettledResult<unknown>[]): void {
-  const errors = results.flatMap((r) => (r.status === "rejected" ? [r.reason as Error] : []));
+function throwAll(errors: readonly Error[]): void {
   const [only] = errors;
   if (only !== undefined && errors.length === 1) throw only;
   if (errors.length > 1) throw new AggregateError(errors, errors.map((e) => e.message).join("\n"));
@@ -192,9 +222,59 @@ export async function runInRegion(
   return await insideNetwork(planOf(region, options), command, args, options.timeout);
 }
 
-/** Cuts a region off from the other regions (`false`) or joins it again (`true`). Access from the host stays. */
-export async function setRegionLink(region: RegionName, up: boolean, options: LocalOptions = {}): Promise<void> {
-  await setWanLink(planOf(region, options), up);
+/**
+ * Asks a region's DNS, as its pods do.
+ *
+ * @returns the addresses. @throws CommandError when there is no answer in 2 s, or no such name.
+ */
+export async function lookupInRegion(
+  region: RegionName,
+  name: string,
+  options: LocalOptions = {},
+): Promise<readonly string[]> {
+  const { programs } = await toolbox(options);
+  const plan = planOf(region, options);
+  const answer = await insideNetwork(plan, programs.hostkit, ["lookup", `${plan.dnsService}:53`, name]);
+  return answer.trim().split(/\s+/);
+}
+
+/** How the links between regions stand.
+ *  @throws Error when no region of the instance runs */
+export async function wanState(options: LocalOptions = {}): Promise<WanState> {
+  return await askWan(planWan(instanceOf(options)), { op: "show" });
+}
+
+/** Cuts a region off from all others, both ways; with `to`, only what it sends to that one. Packets vanish without a
+ *  word, as on a real network. Access from the host stays. */
+export async function cutRegion(
+  region: RegionName,
+  options: LocalOptions & { readonly to?: RegionName } = {},
+): Promise<WanState> {
+  return await askWan(planWan(instanceOf(options)), { op: "cut", links: directionsOf(region, options.to) });
+}
+
+/** Takes a region's cuts back; without a region, all cuts. */
+export async function mendRegion(
+  region?: RegionName,
+  options: LocalOptions & { readonly to?: RegionName } = {},
+): Promise<WanState> {
+  const links = region === undefined ? directions : directionsOf(region, options.to);
+  return await askWan(planWan(instanceOf(options)), { op: "mend", links });
+}
+
+/** Changes delay, jitter or loss of some directions; what is not given stays. It lasts until `resetWan`, or until the
+ *  last region stops. */
+export async function setWan(
+  links: readonly Direction[],
+  settings: Partial<LinkSettings>,
+  options: LocalOptions = {},
+): Promise<WanState> {
+  return await askWan(planWan(instanceOf(options)), { op: "set", links, ...settings });
+}
+
+/** Takes every cut and every change back. */
+export async function resetWan(options: LocalOptions = {}): Promise<WanState> {
+  return await askWan(planWan(instanceOf(options)), { op: "reset" });
 }
 
 /** Kills a daemon with SIGKILL; `upRegions` starts it again. @returns false when it was not running. */

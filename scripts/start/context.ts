@@ -9,8 +9,11 @@ export interface StartContext {
   readonly started: number;
   /** Images that were built here; empty with clusters of the user's own. */
   images: readonly BuiltImage[];
-  /** The regions, once their clusters can be reached. */
+  /** The regions, once their clusters can be reached, without those that have failed since. The active one comes first,
+   *  then by priority: others may take their data from those before them. */
   places: readonly DeployedRegion[];
+  /** Regions that failed, what they failed to do, and why. */
+  readonly failures: { readonly region: string; readonly step: string; readonly message: string }[];
   /** How long each step took, in milliseconds. */
   readonly timings: Record<string, number>;
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { DeployedRegion } from "../deployment.ts";
 import { kubectl } from "../kubernetes.ts";
 import type { StartContext } from "./context.ts";
+import { byPriority } from "./order.ts";
 
 /** The step that takes clusters of the user's own, by kubeconfig context. Nothing on this machine is touched; images
  *  come from the registry that Pulumi.<region>.yaml names. */
@@ -15,7 +16,8 @@ export function contextStep(contexts: Readonly<Record<string, string>>): ListrTa
     task: async (context) => {
       const kubeconfig = process.env["KUBECONFIG"]?.split(":")[0] || join(homedir(), ".kube", "config");
       const places: DeployedRegion[] = [];
-      for (const [region, name] of Object.entries(contexts)) {
+      for (const region of byPriority(Object.keys(contexts))) {
+        const name = contexts[region]!;
         const place: DeployedRegion = {
           region,
           kubectl: "kubectl",

@@ -8,9 +8,12 @@ import {
   kubeconfigPath,
   kubectlPath,
   parseRegion,
-  upRegions,
+  PLATFORM,
+  bringRegionsUp,
 } from "../local/index.ts";
 import type { StartContext } from "./context.ts";
+import { eachRegion, noteFailure, throwIfNoneIsLeft } from "./each-region.ts";
+import { byPriority } from "./order.ts";
 import { describeProgress } from "./progress.ts";
 import { timed } from "./timings.ts";
 
@@ -28,13 +31,14 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
               title: `Kubernetes for ${regions.join(", ")}`,
               task: async (context: StartContext, task) => {
                 const { instance, signal } = context;
-                await upRegions(regions, {
+                const { up, failed } = await bringRegionsUp(regions, {
                   instance,
                   signal,
                   onProgress: (event) => (task.output = describeProgress(event)),
                 });
+                for (const { region, error } of failed) noteFailure(context, region, "bring its cluster up", error);
                 const kubectl = await kubectlPath({ instance, signal });
-                context.places = regions.map((region) => {
+                context.places = byPriority(up).map((region) => {
                   const ports = hostPorts(region, { instance });
                   return {
                     region,
@@ -43,10 +47,11 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
                     kubeconfig: kubeconfigPath({ instance }),
                     clusterDomain: clusterDomain(region),
                     embedded: true,
-                    namespace: "iam",
+                    namespace: PLATFORM.namespace,
                     edge: { address: "127.0.0.1", httpsPort: ports.https, httpPort: ports.http },
                   };
                 });
+                throwIfNoneIsLeft(context);
               },
             }),
             timed("images", {
@@ -73,13 +78,13 @@ export function embeddedSteps(names: readonly string[]): ListrTask<StartContext>
       title: "Images into the clusters",
       task: async (context, task) => {
         const { instance, signal } = context;
-        for (const region of regions) {
-          await importImages(region, context.images, {
+        await eachRegion(context, "import the images", async ({ region }) => {
+          await importImages(parseRegion(region), context.images, {
             instance,
             signal,
             onProgress: (event) => (task.output = describeProgress(event)),
           });
-        }
+        });
       },
     }),
   ];

@@ -1,19 +1,23 @@
 import type { ListrTask } from "listr2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { regionRows } from "../commands/status.ts";
-import { recordRegions, type DeployedRegion } from "../deployment.ts";
+import { loadDeployment, recordRegions, type DeployedRegion } from "../deployment.ts";
+import { regionRole } from "../local/values/overlay.ts";
 import { applyObjects } from "../render/apply.ts";
 import { accessTo } from "./access.ts";
 import type { StartContext } from "./context.ts";
+import { eachRegion, inTurn } from "./each-region.ts";
 import { instanceFolder } from "./folders.ts";
 import { login } from "./login.ts";
 import { bar } from "./progress.ts";
-import { findPulumi, pulumiUp } from "./pulumi.ts";
+import { findPulumi, pulumiUp, type PulumiCli } from "./pulumi.ts";
 import { applySet, overlaysFor, renderPlace } from "./render-place.ts";
 import { timed } from "./timings.ts";
 
 /** A region that is not healthy after this time is an error; the first start of a database on a slow disk takes minutes. */
 const HEALTHY_LIMIT_MS = 10 * 60_000;
+/** How long a healthy platform may take to answer a login. */
+const LOGIN_LIMIT_MS = 30_000;
 
 /** Steps that bring the platform up in clusters that can be reached. */
 export function platformSteps(): ListrTask<StartContext>[] {
@@ -25,51 +29,80 @@ export function platformSteps(): ListrTask<StartContext>[] {
         task.title = pulumi
           ? `Apply the program (pulumi ${pulumi.version} is on PATH: pulumi up, local state)`
           : "Apply the program (no pulumi on PATH: rendered, then kubectl apply --server-side)";
-        for (const place of context.places) {
-          const overlays = await overlaysFor(context.instance, context.images, place);
+        // The program runs in this process, one region at a time; the engine takes what the machine has. The API
+        // servers can well work at the same time.
+        const turn = inTurn();
+        await eachRegion(context, "apply the program", async (place) => {
           const onLine = (line: string) => (task.output = `${place.region}: ${line}`);
-          if (pulumi)
-            await pulumiUp(pulumi, place, overlays, {
-              folder: instanceFolder(context.instance),
-              signal: context.signal,
-              onLine,
-            });
-          else await renderAndApply(context, place, onLine);
-        }
+          if (pulumi) await turn(() => applyByEngine(context, pulumi, place, onLine));
+          else await renderAndApply(context, place, turn, onLine);
+        });
         recordRegions(context.instance, context.places);
       },
     }),
     timed("all healthy", {
       title: "Wait until every part is healthy",
       task: async (context, task) => {
-        await Promise.all(
-          context.places.map((place) => waitHealthy(place, context.signal, (text) => (task.output = text))),
+        await eachRegion(context, "become healthy", (place) =>
+          waitHealthy(place, context.signal, (text) => (task.output = text)),
         );
       },
     }),
     timed("login", {
       title: "Log in through https",
       task: async (context, task) => {
-        for (const place of context.places) {
-          if (!place.edge) {
-            task.skip("the edge of a cluster of your own is reached through its load balancer");
-            continue;
-          }
-          const answer = await login(place, context.instance, context.signal);
-          task.output = `${place.region}: ${answer.user} is logged in, the read was served by a ${answer.readFrom}`;
+        if (context.places.every(({ edge }) => !edge)) {
+          task.skip("the edge of a cluster of your own is reached through its load balancer");
+          return;
         }
+        const lines: string[] = [];
+        await eachRegion(context, "log a user in", async (place) => {
+          if (!place.edge) return;
+          lines.push(await tryLogin(context, place));
+          task.output = lines.join("\n");
+        });
       },
-      rendererOptions: { persistentOutput: true },
+      rendererOptions: { persistentOutput: true, outputBar: Infinity },
     }),
   ];
+}
+
+/** A region that stands by passes the login on to the active one, which it has to find first. */
+async function tryLogin(context: StartContext, place: DeployedRegion): Promise<string> {
+  const running = loadDeployment(context.instance).regions;
+  if (regionRole(place.region) !== "active" && !running.some(({ region }) => regionRole(region) === "active"))
+    return `${place.region}: no login, as the active region does not run`;
+  const end = Date.now() + LOGIN_LIMIT_MS;
+  for (;;) {
+    try {
+      const answer = await login(place, context.instance, context.signal);
+      return `${place.region}: ${answer.user} is logged in, the read was served by a ${answer.readFrom}`;
+    } catch (error) {
+      context.signal.throwIfAborted();
+      if (Date.now() > end) throw error;
+      await sleep(1000, undefined, { signal: context.signal });
+    }
+  }
+}
+
+async function applyByEngine(
+  context: StartContext,
+  pulumi: PulumiCli,
+  place: DeployedRegion,
+  onLine: (line: string) => void,
+): Promise<void> {
+  const overlays = await overlaysFor(context.instance, context.images, place);
+  const folder = instanceFolder(context.instance);
+  await pulumiUp(pulumi, place, overlays, { folder, signal: context.signal, onLine });
 }
 
 async function renderAndApply(
   context: StartContext,
   place: DeployedRegion,
+  turn: ReturnType<typeof inTurn>,
   onLine: (line: string) => void,
 ): Promise<void> {
-  const objects = await renderPlace(context.instance, context.images, place);
+  const objects = await turn(() => renderPlace(context.instance, context.images, place));
   onLine(`${objects.length} objects`);
   const lines = await applyObjects(accessTo(place), objects, { ...applySet(place), signal: context.signal });
   onLine(`${lines.length} objects applied`);

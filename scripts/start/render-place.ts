@@ -1,14 +1,12 @@
 import type { DeployedRegion } from "../deployment.ts";
 import type { BuiltImage } from "../images/index.ts";
-import { committedOverlay, imageOverlay, machineOverlay } from "../local/values/overlay.ts";
+import { PLATFORM } from "../local/index.ts";
+import { committedOverlay, imageOverlay, machineOverlay, regionRole } from "../local/values/overlay.ts";
 import { kubernetesObjects, type KubernetesObject } from "../render/objects.ts";
 import { RandomState } from "../render/random-state.ts";
 import { renderStack } from "../render/render.ts";
 import type { ConfigTree } from "../render/stack-config.ts";
 import { instanceFolder, randomFile } from "./folders.ts";
-
-/** Public domain of everything that `start` brings up. */
-const DOMAIN = "iam.example.com";
 
 /** What `start` lays over a region's stack file. It holds secrets. */
 export async function overlaysFor(
@@ -18,15 +16,16 @@ export async function overlaysFor(
 ): Promise<ConfigTree[]> {
   const machine = await machineOverlay(place, {
     stateFolder: instanceFolder(instance),
-    domain: DOMAIN,
+    domain: PLATFORM.domain,
     namespace: place.namespace,
     ...(place.edge ? { httpsPort: place.edge.httpsPort } : {}),
   });
+  const committed = committedOverlay(regionRole(place.region));
   if (place.embedded) {
-    return [committedOverlay(), machine, imageOverlay(Object.fromEntries(images.map(({ name, ref }) => [name, ref])))];
+    return [committed, machine, imageOverlay(Object.fromEntries(images.map(({ name, ref }) => [name, ref])))];
   }
   // Sizes and certificates as on the embedded default; storage and images are the cluster's own.
-  const { cluster: _cluster, ...rest } = committedOverlay();
+  const { cluster: _cluster, ...rest } = committed;
   return [rest, machine];
 }
 

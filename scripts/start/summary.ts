@@ -1,6 +1,6 @@
-import { endpointName } from "../../components/common/names.ts";
-import { readStatus } from "../commands/status.ts";
-import { statusTable } from "../status/table.ts";
+import { endpointName, globalName } from "../../components/common/names.ts";
+import { boardOf, hasColors, readBoard } from "../commands/status.ts";
+import { PLATFORM } from "../local/index.ts";
 import type { StartContext } from "./context.ts";
 import { caFile, loginFile } from "./folders.ts";
 
@@ -9,7 +9,7 @@ export async function printSummary(context: StartContext): Promise<void> {
   const lines = [""];
   for (const place of context.places) {
     if (!place.edge) continue;
-    const name = endpointName("api", place.region, "iam.example.com");
+    const name = endpointName("api", place.region, PLATFORM.domain);
     const url = `https://${name}:${place.edge.httpsPort}`;
     const curl = `curl --cacert ${caFile(context.instance)} --resolve ${name}:${place.edge.httpsPort}:${place.edge.address}`;
     lines.push(
@@ -20,7 +20,15 @@ export async function printSummary(context: StartContext): Promise<void> {
       "",
     );
   }
-  lines.push(statusTable(await readStatus(context.instance), process.stdout.isTTY), "");
+  const [first] = context.places.filter(({ embedded }) => embedded);
+  if (first) {
+    lines.push(
+      `${globalName(PLATFORM.domain)} leads to the active region. It is a name of the regions' own network: ask inside, as their pods do`,
+      `  ask     node scripts/local/cli.ts lookup ${first.region} ${globalName(PLATFORM.domain)}`,
+      "",
+    );
+  }
+  lines.push(boardOf(await readBoard(context.instance), hasColors()), "");
   lines.push(
     `ready after ${((Date.now() - context.started) / 1000).toFixed(1)} s; \`npm run status\` shows this table again, \`npm stop\` ends it (data stays)`,
   );

@@ -17,7 +17,13 @@ export interface PodFacts {
   readonly metadata: {
     readonly name: string;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
     readonly deletionTimestamp?: string;
+  };
+  readonly spec?: {
+    readonly containers?: readonly {
+      readonly ports?: readonly { readonly name?: string; readonly containerPort: number }[];
+    }[];
   };
   readonly status?: {
     readonly phase?: string;
@@ -94,9 +100,22 @@ function podRow(facts: RegionFacts, part: string, pod: PodFacts): PartRow {
   };
 }
 
-/** Patroni writes the role of a database pod into its label `role`. */
 function roleOf(facts: RegionFacts, pod: PodFacts): string {
-  return facts.redisRoles[pod.metadata.name] ?? pod.metadata.labels?.["role"] ?? "";
+  return facts.redisRoles[pod.metadata.name] ?? databaseRole(pod);
+}
+
+/** Patroni writes the role of a database pod into its label `role`, by which Services select: there the leader of a
+ *  standby region may be called as a primary is. The annotation `status` has Patroni's own word. */
+function databaseRole(pod: PodFacts): string {
+  const label = pod.metadata.labels?.["role"];
+  if (label === undefined) return "";
+  try {
+    const { role } = JSON.parse(pod.metadata.annotations?.["status"] ?? "{}") as { role?: unknown };
+    if (role === "standby_leader") return "standby leader";
+  } catch {
+    // no word of Patroni's
+  }
+  return label === "standby_leader" ? "standby leader" : label;
 }
 
 function restarts(pod: PodFacts): string {
@@ -117,7 +136,7 @@ function reason(pod: PodFacts): string {
   return scheduled?.message ?? pod.status?.phase ?? "unknown";
 }
 
-/** What no single pod shows: a database without a primary. */
+/** What no single pod shows: a database without a leader, be it the primary or a standby region's. */
 function clusterRows(facts: RegionFacts): PartRow[] {
   const database = facts.pods.filter((pod) => pod.metadata.labels?.["app.kubernetes.io/name"] === "postgresql");
   if (database.length === 0) return [];
@@ -133,7 +152,7 @@ function clusterRows(facts: RegionFacts): PartRow[] {
       pod: "",
       role: "",
       healthy: false,
-      detail: leaders.length === 0 ? "has no primary" : `has ${leaders.length} primaries: ${names}`,
+      detail: leaders.length === 0 ? "has no leader" : `has ${leaders.length} leaders: ${names}`,
     },
   ];
 }

@@ -405,3 +405,53 @@ describe("the Redis keeper with six real nodes", function () {
     assert.equal(keeper.log.at(-1)?.["event"], "stopped");
   });
 });
+
+describe("the Redis keeper with masters alone", function () {
+  this.timeout(90_000);
+  const servers = new RedisServers({ replicasPerMaster: 0 });
+  const keeper = new KeeperProcess(servers);
+
+  before(async function () {
+    this.timeout(600_000);
+    await servers.start(3);
+    keeper.start(servers.port + 1);
+  });
+  after(async () => {
+    await keeper.stop();
+    await servers.stop();
+  });
+
+  /** Whether all three agree on three masters in good state, are ready, and the keeper has nothing to say. */
+  async function whole(): Promise<boolean> {
+    for (const node of servers.nodes) {
+      const { self, peers } = parseClusterNodes(await servers.ask(node, "keeper", "CLUSTER", "NODES"));
+      assert.equal(peers.length, 2);
+      assert.equal(
+        [self, ...peers].reduce((sum, peer) => sum + slotCount(peer.slots), 0),
+        16384,
+      );
+      assert.match(await servers.ask(node, "keeper", "CLUSTER", "INFO"), /cluster_state:ok/);
+      assert.deepEqual(await servers.script(node, "ready.sh"), { code: 0, output: "" });
+    }
+    return (await keeper.status()).problems.length === 0;
+  }
+
+  it("forms the cluster, and keeps it whole when a pod comes back at another address", async () => {
+    await eventually("the cluster is formed", 60_000, whole, 300);
+    const [node] = servers.nodes;
+    const slots = async () => parseClusterNodes(await servers.ask(node!, "keeper", "CLUSTER", "NODES")).self.slots;
+    const before = await slots();
+    await servers.restart(node!, servers.address(0, 2));
+    await servers.answers(node!);
+    await keeper.stop(); // it is told addresses here, where a pod's name would lead to the new one
+    keeper.start(servers.port + 1);
+    await eventually("the cluster is whole", 60_000, whole, 300);
+    assert.deepEqual(await slots(), before);
+  });
+
+  it("lets a master stop at once: there is nobody to hand over to", async () => {
+    const begun = Date.now();
+    assert.equal((await servers.script(servers.nodes[1]!, "stop.sh")).code, 0);
+    assert.ok(Date.now() - begun < 3000);
+  });
+});

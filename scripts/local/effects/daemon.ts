@@ -20,21 +20,37 @@ export interface DaemonStart {
   readonly mountsOf?: number;
 }
 
-/** Becomes a member of the region's cgroup ($1), then the program. */
+/** Any long-lived process of ours: a daemon of a region, or what the regions of an instance share. */
+export interface ProcessStart {
+  /** Folder that holds `pids/<name>.json`. */
+  readonly run: string;
+  readonly name: string;
+  /** File that both outputs are appended to, mode 0600. */
+  readonly log: string;
+  readonly argv: readonly string[];
+  /** Folders for PATH. */
+  readonly path: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly fingerprint: string;
+  /** File that makes its writer a member of the process's cgroup. */
+  readonly cgroupProcs: string;
+}
+
+/** Becomes a member of the cgroup ($1), then the program. */
 const JOIN = 'echo $$ > "$1"; shift; exec "$@"';
 
-export async function readRecord(plan: RegionPlan, name: DaemonName): Promise<ProcessRecord | undefined> {
-  const text = await readIfThere(recordPath(plan, name));
+async function readRecord({ run, name }: Pick<ProcessStart, "run" | "name">): Promise<ProcessRecord | undefined> {
+  const text = await readIfThere(recordPath(run, name));
   return text === undefined ? undefined : parseRecord(text);
 }
 
-function recordPath(plan: RegionPlan, name: DaemonName): string {
-  return join(plan.run, "pids", `${name}.json`);
+function recordPath(run: string, name: string): string {
+  return join(run, "pids", `${name}.json`);
 }
 
-/** The daemon's process id, when it is alive and is the process that was started. */
-export async function alivePid(plan: RegionPlan, name: DaemonName): Promise<number | undefined> {
-  const record = await readRecord(plan, name);
+/** The process id, when it is alive and is the process that was started. */
+export async function alivePid({ run }: Pick<ProcessStart, "run">, name: string): Promise<number | undefined> {
+  const record = await readRecord({ run, name });
   if (record === undefined) return undefined;
   const same = isSameProcess(record, await currentBootId(), await readStat(record.pid));
   return same ? record.pid : undefined;
@@ -42,29 +58,37 @@ export async function alivePid(plan: RegionPlan, name: DaemonName): Promise<numb
 
 /** Starts a daemon unless it runs with the same command and settings. @returns its process id. */
 export async function ensureDaemon(start: DaemonStart): Promise<{ readonly pid: number; readonly started: boolean }> {
-  const { plan, name } = start;
-  const pid = await alivePid(plan, name);
-  const step = nextStep(await readRecord(plan, name), pid !== undefined, start.fingerprint);
-  if (step === "keep") return { pid: pid!, started: false };
-  if (step === "restart") await stopPids([pid!], 10_000);
-  return { pid: await spawnDaemon(start), started: true };
+  const { plan, name, argv, programs, fingerprint, cgroupProcs } = start;
+  return await ensureProcess({
+    run: plan.run,
+    name,
+    log: join(plan.logs, `${name}.log`),
+    argv: [...enter(start), ...argv],
+    path: programs.path,
+    // Half the garbage for a little CPU: three control planes have to fit beside what they run.
+    ...(argv[0]?.endsWith("kube-apiserver") ? { env: { GOGC: "60" } } : {}),
+    fingerprint,
+    cgroupProcs,
+  });
 }
 
-async function spawnDaemon(start: DaemonStart): Promise<number> {
-  const { plan, name, argv } = start;
-  const log = await open(join(plan.logs, `${name}.log`), "a", 0o600);
+/** Starts a process unless it runs with the same fingerprint. @returns its process id. */
+export async function ensureProcess(start: ProcessStart): Promise<{ readonly pid: number; readonly started: boolean }> {
+  const pid = await alivePid(start, start.name);
+  const step = nextStep(await readRecord(start), pid !== undefined, start.fingerprint);
+  if (step === "keep") return { pid: pid!, started: false };
+  if (step === "restart") await stopPids([pid!], 10_000);
+  return { pid: await spawnProcess(start), started: true };
+}
+
+async function spawnProcess({ name, log: path, argv, ...start }: ProcessStart): Promise<number> {
+  const log = await open(path, "a", 0o600);
   try {
-    const child = spawn("/bin/sh", ["-euc", JOIN, name, start.cgroupProcs, ...enter(start), ...argv], {
+    const child = spawn("/bin/sh", ["-euc", JOIN, name, start.cgroupProcs, ...argv], {
       detached: true,
       cwd: "/",
       stdio: ["ignore", log.fd, log.fd],
-      env: {
-        PATH: start.programs.path.join(delimiter),
-        HOME: "/root",
-        LANG: "C.UTF-8",
-        // Half the garbage for a little CPU: three control planes have to fit beside what they run.
-        ...(argv[0]?.endsWith("kube-apiserver") ? { GOGC: "60" } : {}),
-      },
+      env: { PATH: start.path.join(delimiter), HOME: "/root", LANG: "C.UTF-8", ...start.env },
     });
     await new Promise<void>((resolve, reject) => child.once("spawn", resolve).once("error", reject));
     child.unref();
@@ -77,7 +101,7 @@ async function spawnDaemon(start: DaemonStart): Promise<number> {
         bootId: await currentBootId(),
         fingerprint: start.fingerprint,
       };
-      await writeFileAtomically(recordPath(plan, name), JSON.stringify(record));
+      await writeFileAtomically(recordPath(start.run, name), JSON.stringify(record));
     }
     return child.pid!;
   } finally {
@@ -152,5 +176,5 @@ async function stillAlive(pids: readonly number[]): Promise<number[]> {
 }
 
 export async function forgetRecord(plan: RegionPlan, name: DaemonName): Promise<void> {
-  await rm(recordPath(plan, name), { force: true });
+  await rm(recordPath(plan.run, name), { force: true });
 }

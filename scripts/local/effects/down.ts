@@ -20,7 +20,7 @@ export async function stopRegion(plan: RegionPlan, layout: CgroupLayout): Promis
   for (const group of rest) await stopDaemons(plan, group);
   // Whatever else was started in the region's name: shims without their containerd, a daemon whose record was lost.
   await killAll(async () => [...(await podPids(layout, plan.cgroup)), ...(await daemonPids(layout, plan.cgroup))]);
-  await removeNetwork(plan);
+  await removeNetwork(plan, layout);
   await removeCgroup(layout, plan.cgroup);
   await rm(plan.run, { recursive: true, force: true });
 }

@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import type { Instance } from "../plan/instance.ts";
 import { compareVersions, kernelFeatures, type Facts, type KernelFeature } from "../plan/preflight.ts";
 import { cgroupLayout } from "../plan/cgroups.ts";
-import { readIfThere } from "./files.ts";
-import { exists } from "./network.ts";
+import { exists, readIfThere } from "./files.ts";
 import { SYSTEM_PATH } from "./packages.ts";
 import { run } from "./run.ts";
 
@@ -79,6 +78,7 @@ const TRIES: Readonly<Record<KernelFeature, string>> = {
   "network namespaces": "true",
   veth: "ip link add t0 type veth peer name t1",
   bridge: "ip link add t2 type bridge",
+  "TUN devices": "ip tuntap add dev t3 mode tun",
   "bridge-nf-call-iptables": "modprobe -q br_netfilter || true; echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables",
   overlayfs: 'mount -t overlay overlay -o "lowerdir=$1/l,upperdir=$1/u,workdir=$1/w" "$1/m"',
   // Programs that the start would install are not needed for the look itself: without them the try is left out.

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { lstat, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isSameProcess, parseRecord, parseStat } from "../plan/process.ts";
@@ -27,6 +27,13 @@ export async function readIfThere(path: string): Promise<string | undefined> {
     if (code === "ENOENT" || code === "ENOTDIR" || code === "ESRCH") return undefined;
     throw error;
   }
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 export function hash(...parts: readonly (string | Buffer)[]): string {

@@ -3,8 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { programImage } from "../plan/archive.ts";
 import type { Programs } from "../plan/configs.ts";
 import type { RegionPlan } from "../plan/regions.ts";
-import { hash } from "./files.ts";
-import { exists } from "./network.ts";
+import { exists, hash } from "./files.ts";
 import { run } from "./run.ts";
 
 /** An image in an archive, as `docker save` or `buildah push docker-archive:` writes it. */

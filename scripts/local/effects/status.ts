@@ -4,7 +4,7 @@ import type { RegionName, RegionPlan } from "../plan/regions.ts";
 import { openApi } from "./api.ts";
 import { daemonPids, podPids } from "./cgroup.ts";
 import { alivePid } from "./daemon.ts";
-import { exists } from "./network.ts";
+import { exists } from "./files.ts";
 
 /** What can be seen of one region from outside. */
 export interface RegionStatus {

@@ -7,19 +7,22 @@ import type { Programs } from "../plan/configs.ts";
 import { systemObjects } from "../plan/manifests.ts";
 import { isShim, strays } from "../plan/process.ts";
 import type { RegionPlan } from "../plan/regions.ts";
+import type { Direction, LinkSettings } from "../plan/wan.ts";
 import { openApi, waitFor, type Api } from "./api.ts";
 import { daemonProcesses, makeCgroup } from "./cgroup.ts";
 import { alivePid, ensureDaemon, killPids, mountsReady } from "./daemon.ts";
 import { stopRegion } from "./down.ts";
-import { readIfThere, withLock } from "./files.ts";
+import { exists, readIfThere, withLock } from "./files.ts";
 import { importArchives } from "./images.ts";
-import { ensureNetwork, exists, insideNetwork, isInNetwork } from "./network.ts";
+import { ensureNetwork, insideNetwork, isInNetwork } from "./network.ts";
 import type { Toolbox } from "./programs.ts";
 import type { OnProgress, Step } from "./progress.ts";
 import { writeHostKubeconfig, writeSettings, type Fingerprints } from "./settings.ts";
 
 export interface UpOptions {
   readonly layout: CgroupLayout;
+  /** What the links to the other regions are like. */
+  readonly links: readonly (Direction & LinkSettings)[];
   readonly toolbox: Toolbox;
   readonly edge?: EdgeTarget;
   readonly onProgress: OnProgress;
@@ -41,9 +44,10 @@ export async function upRegion(plan: RegionPlan, options: UpOptions): Promise<vo
     await clearStale(plan, options.layout);
     await endStrays(plan, options.layout);
     tell("network", "namespace and links");
-    await ensureNetwork(plan);
-    tell("certificates", "certificates and settings");
     const { programs, pause, coredns } = options.toolbox;
+    const { layout, links, signal } = options;
+    await ensureNetwork(plan, { layout, links, programs, signal });
+    tell("certificates", "certificates and settings");
     const images = { pause: pause.ref, coredns: coredns.ref };
     const fingerprints = await writeSettings(plan, programs, images, options.edge);
     await withLock(join(plan.instance.state, "kubeconfig.lock"), lock, () => writeHostKubeconfig(plan.instance));

@@ -16,6 +16,7 @@ import (
 const usage = `hostkit pause                       wait for SIGTERM, reaping children (a pod's sandbox; a region's mount namespace)
 hostkit relay --config FILE         carry connections between the host's loopback and a region's network namespace
 hostkit lookup SERVER NAME          the addresses that a DNS server (address:port) gives for a full name
+hostkit wan --config FILE           the network between regions: delay, jitter, loss, cuts
 hostkit pki --config FILE           make the certificates that are missing, outdated or changed
 `
 
@@ -34,6 +35,10 @@ func main() {
 		err = withConfig(args[1:], func(c relayConfig) error { return relay(ctx, c) })
 	case "lookup":
 		err = lookup(ctx, args[1:])
+	case "wan":
+		err = superviseWAN(ctx, args[1:])
+	case "wan-worker": // started by wan
+		err = withConfig(args[1:], func(c wanConfig) error { return runWAN(ctx, c) })
 	case "pki":
 		err = withConfig(args[1:], makePKI)
 	default:

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { addresses, clusterDomain, regionNames, type RegionPlan } from "./regions.ts";
+import { endpointName, ENDPOINTS, globalName, SERVICES, type Endpoint } from "../../../components/common/names.ts";
+import { addresses, clusterDomain, regionNames, type RegionName, type RegionPlan } from "./regions.ts";
 
 /** Paths of the programs a region runs. */
 export interface Programs {
@@ -193,54 +194,104 @@ function kubeconfig(current: string, entries: readonly Entry[]): unknown {
  *  and is held against the pod's port, after the Service's address has been translated. */
 export const DNS_PORT = 53;
 
+/** What the embedded platform is called, and the namespace that holds it: the defaults of the stack's config. */
+export const PLATFORM = { domain: "iam.example.com", namespace: "iam" } as const;
+
+/** The Service behind each name that a region publishes. */
+const ENDPOINT_SERVICES: Readonly<Record<Endpoint, string>> = {
+  api: SERVICES.edge,
+  postgresql: SERVICES.postgresPrimary,
+  redis: SERVICES.redis,
+  witness: SERVICES.witness,
+  region: SERVICES.regionController,
+};
+
 /**
  * The region's DNS. Names of the other regions go to their own servers, so that a name means one thing everywhere. A
  * region that does not answer costs its own names' lookups a second or two until two probes have failed; from then on
- * they fail at once, so that programs go on to what is there. Every other name has no answer: the regions' network leads
- * nowhere else. `*.server` files of the optional ConfigMap `coredns-custom` add server blocks, for zones of the service
- * itself.
+ * they fail at once, so that programs go on to what is there. The names that regions publish under the platform's domain
+ * lead to the Services behind them, and the platform's one name to whichever of the regions' own servers answers first.
+ * Every other name has no answer: the regions' network leads nowhere else. `*.server` files of the optional ConfigMap
+ * `coredns-custom` add server blocks.
  */
 export function corefile(plan: RegionPlan): string {
-  // Two blocks, because the template plugin comes before kubernetes whatever their order here.
-  const own = `${plan.domain}:${DNS_PORT} in-addr.arpa:${DNS_PORT} ip6.arpa:${DNS_PORT} {
-    errors
-    health :8080 {
-        lameduck 1s
-    }
-    ready :8181
-    prometheus :9153
-    kubernetes ${plan.domain} in-addr.arpa ip6.arpa {
-        pods insecure
-        ttl 5
-    }
-    cache 5
-    loadbalance
-    reload 10s 2s
+  const others = regionNames.filter((other) => other !== plan.region);
+  return [
+    ownZone(plan),
+    ...others.map((other) =>
+      block([clusterDomain(other)], [...forwardTo(other), "cache 5 {", "    denial 512 1", "}"]),
+    ),
+    ...regionNames.map((region) => endpointZone(plan, region)),
+    globalZone([plan.region, ...others]),
+    "import /etc/coredns-custom/*.server\n",
+  ].join("");
 }
-.:${DNS_PORT} {
-    errors
-    template ANY ANY {
-        rcode NXDOMAIN
-    }
+
+function ownZone(plan: RegionPlan): string {
+  const zones = [plan.domain, "in-addr.arpa", "ip6.arpa"];
+  const own = block(zones, [
+    "health :8080 {",
+    "    lameduck 1s",
+    "}",
+    "ready :8181",
+    "prometheus :9153",
+    `kubernetes ${zones.join(" ")} {`,
+    "    pods insecure",
+    "    ttl 5",
+    "}",
+    "cache 5",
+    "loadbalance",
+    "reload 10s 2s",
+  ]);
+  // A block of its own, because the template plugin comes before kubernetes whatever their order here.
+  return own + block(["."], ["template ANY ANY {", "    rcode NXDOMAIN", "}"]);
 }
-`;
-  const others = regionNames
-    .filter((other) => other !== plan.region)
-    .map(
-      (other) => `${clusterDomain(other)}:${DNS_PORT} {
-    errors
-    forward . ${addresses(other).dnsService} {
-        max_fails 2
-        failfast_all_unhealthy_upstreams
-        health_check 1s domain kubernetes.default.svc.${clusterDomain(other)}
-    }
-    cache 5 {
-        denial 512 1
-    }
+
+/** `postgresql-beijing.iam.example.com` and the like; answers carry the name that was asked for. */
+function endpointZone(plan: RegionPlan, region: RegionName): string {
+  const names = ENDPOINTS.map((endpoint) => endpointName(endpoint, region, PLATFORM.domain));
+  const rewrites = ENDPOINTS.map((endpoint, i) => {
+    const service = `${ENDPOINT_SERVICES[endpoint]}.${PLATFORM.namespace}.svc.${clusterDomain(region)}`;
+    return `rewrite name exact ${names[i]} ${service} answer auto`;
+  });
+  const forward = region === plan.region ? [`forward . 127.0.0.1:${DNS_PORT}`] : forwardTo(region);
+  return block(names, [...rewrites, ...forward, "cache 5 {", "    denial 512 1", "}"]);
 }
-`,
-    );
-  return [own, ...others, "import /etc/coredns-custom/*.server\n"].join("");
+
+/** The own server first: it needs no other region. It is asked again after a second, for the record is what moves when
+ *  activity moves. */
+function globalZone(order: readonly RegionName[]): string {
+  const name = globalName(PLATFORM.domain);
+  return block(
+    [name],
+    [
+      `forward . ${order.map((region) => addresses(region).globalDns).join(" ")} {`,
+      "    policy sequential",
+      "    failover SERVFAIL REFUSED",
+      "    max_fails 2",
+      "    read_timeout 1s",
+      "    failfast_all_unhealthy_upstreams",
+      `    health_check 1s domain ${name}`,
+      "}",
+      "cache 1",
+    ],
+  );
+}
+
+function forwardTo(region: RegionName): string[] {
+  return [
+    `forward . ${addresses(region).dnsService} {`,
+    "    max_fails 2",
+    "    read_timeout 1s",
+    "    failfast_all_unhealthy_upstreams",
+    `    health_check 1s domain kubernetes.default.svc.${clusterDomain(region)}`,
+    "}",
+  ];
+}
+
+function block(zones: readonly string[], lines: readonly string[]): string {
+  const inside = ["errors", ...lines].map((line) => `    ${line}\n`).join("");
+  return `${zones.map((zone) => `${zone}:${DNS_PORT}`).join(" ")} {\n${inside}}\n`;
 }
 
 /** A TOML basic string. */

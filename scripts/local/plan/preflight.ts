@@ -35,6 +35,7 @@ export const kernelFeatures = [
   "network namespaces",
   "veth",
   "bridge",
+  "TUN devices",
   "bridge-nf-call-iptables",
   "overlayfs",
   "iptables nat",
@@ -57,8 +58,9 @@ const GIB = 1024 ** 3;
 const MEMORY_FIRST = 6 * GIB;
 const MEMORY_EACH = 4 * GIB;
 
-/** Free disk for builds, images and data, in bytes. */
-const DISK = 12 * GIB;
+/** Free disk for builds, images and data of one region, and for images and data of each further one, in bytes. */
+const DISK_FIRST = 12 * GIB;
+const DISK_EACH = 4 * GIB;
 
 const SUPPORTED_DEBIAN = ["12", "13"];
 
@@ -147,10 +149,11 @@ function disk(facts: Facts, { starting, building }: PreflightQuestion): Problem[
       });
     }
     const needed = use === "state" ? starting.length > 0 : building;
-    if (needed && free < DISK) {
+    const need = DISK_FIRST + (use === "state" ? (starting.length - 1) * DISK_EACH : 0);
+    if (needed && free < need) {
       problems.push({
         found: `${gib(free)} GiB are free for ${path}.`,
-        remedy: `${gib(DISK)} GiB are needed: free some, or set ${variable} to a folder on a larger disk.`,
+        remedy: `${gib(need)} GiB are needed: free some, or set ${variable} to a folder on a larger disk.`,
       });
     }
   }

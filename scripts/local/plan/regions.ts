@@ -20,7 +20,7 @@ export function parseRegion(text: string): RegionName {
 
 /** Addresses of one region. They are the same in every instance: instances' networks never meet. */
 export interface Addresses {
-  /** The only node, on the bridge that joins the regions. */
+  /** The only node, on the network that joins the regions. */
   readonly node: string;
   readonly podCidr: string;
   readonly serviceCidr: string;
@@ -28,10 +28,14 @@ export interface Addresses {
   readonly apiService: string;
   /** Tenth address of the service range: the Service `kube-system/kube-dns`. */
   readonly dnsService: string;
+  /** 53rd address of the service range: the Service `global-dns`, which the other regions find by it. */
+  readonly globalDns: string;
 }
 
-export const WAN_ROUTER = "10.250.0.1";
+/** Length of the prefix of the nodes' network. */
 export const WAN_PREFIX = 24;
+/** A region's end of the network between regions. */
+export const WAN_LINK = "wan0";
 
 export function addresses(region: RegionName): Addresses {
   const i = INDEX[region];
@@ -41,6 +45,7 @@ export function addresses(region: RegionName): Addresses {
     serviceCidr: `10.${110 + i}.0.0/16`,
     apiService: `10.${110 + i}.0.1`,
     dnsService: `10.${110 + i}.0.10`,
+    globalDns: `10.${110 + i}.0.53`,
   };
 }
 
@@ -57,8 +62,6 @@ export interface RegionPlan extends Addresses {
   /** Name of the network namespace, as `ip netns` lists it. */
   readonly netns: string;
   readonly netnsPath: string;
-  /** Name of the bridge's network namespace, one per instance. */
-  readonly wanNetns: string;
   /** Path below the root of each cgroup hierarchy. */
   readonly cgroup: string;
   readonly ports: HostPorts;
@@ -86,7 +89,6 @@ export function planRegion(instance: Instance, region: RegionName): RegionPlan {
     domain: clusterDomain(region),
     netns,
     netnsPath: `/run/netns/${netns}`,
-    wanNetns: `iam-ha-${instance.name}-wan`,
     cgroup: `/iam-ha-${instance.name}-${region}`,
     ports: hostPorts(instance, INDEX[region]),
     state,

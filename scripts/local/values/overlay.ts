@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parse } from "yaml";
+import { parseAllDocuments } from "yaml";
 import type { CertificatePems } from "../../../components/common/certificates.ts";
 import { certificateDnsNames } from "../../../components/common/names.ts";
 import { ROOT } from "../../paths.ts";
-import type { ConfigTree } from "../../render/stack-config.ts";
+import { mergeTrees, readStackTree, type ConfigTree } from "../../render/stack-config.ts";
+import { DEFAULT_REGIONS, topology, type RegionDefinition } from "../../../stacks/topology.ts";
 import { sharedPasswords } from "./passwords.ts";
 import { LocalPki } from "./pki.ts";
 
@@ -16,9 +17,29 @@ export interface RegionPlace {
   readonly clusterDomain: string;
 }
 
-/** The committed part of the overlay. */
-export function committedOverlay(): ConfigTree {
-  return parse(readFileSync(join(ROOT, "scripts/local/overlay.yaml"), "utf8")) as ConfigTree;
+/** A region as its stack's config has it. Config that makes no sense says so when it is rendered; until then the region
+ *  counts as an active one. */
+function definitionOf(region: string): RegionDefinition | undefined {
+  const regions = topology.safeParse(readStackTree(region)["regions"] ?? DEFAULT_REGIONS);
+  return regions.data?.[region];
+}
+
+/** What a region is for when the platform is made. */
+export function regionRole(region: string): RegionDefinition["role"] {
+  return definitionOf(region)?.role ?? "active";
+}
+
+/** Place of a region in the order of a start: 0 for the active one, then by takeover priority. */
+export function priorityOf(region: string): number {
+  const definition = definitionOf(region);
+  return definition === undefined || definition.role === "active" ? 0 : definition.priority;
+}
+
+/** The committed part of the overlay, for a region of this role. */
+export function committedOverlay(role: RegionDefinition["role"]): ConfigTree {
+  const text = readFileSync(join(ROOT, "scripts/local/overlay.yaml"), "utf8");
+  const [every, standby] = parseAllDocuments(text).map((document) => document.toJS() as ConfigTree);
+  return role === "active" ? every! : mergeTrees(every!, standby!);
 }
 
 export interface OverlayOptions {

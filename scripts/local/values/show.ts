@@ -1,7 +1,7 @@
 import { CERTIFICATE_NAMES } from "../../../components/common/certificates.ts";
 import { SHARED_CREDENTIALS, type CredentialName } from "../../../components/common/credentials.ts";
 import type { ConfigTree } from "../../render/stack-config.ts";
-import { committedOverlay } from "./overlay.ts";
+import { committedOverlay, regionRole } from "./overlay.ts";
 
 const PLACEHOLDER = {
   certificate: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
@@ -22,7 +22,7 @@ export function overlaysForShow(region: string, { embedded, secret = placeholder
   const secrets = { secrets: Object.fromEntries(SHARED_CREDENTIALS.map((name) => [name, secret(name)])) };
   if (!embedded) return [secrets];
   return [
-    committedOverlay(),
+    committedOverlay(regionRole(region)),
     {
       cluster: { domain: `cluster.${region}` },
       certificatePems: Object.fromEntries(CERTIFICATE_NAMES.map((name) => [name, PLACEHOLDER])),

@@ -16,10 +16,11 @@ describe("addresses of embedded regions", () => {
 
   it("keep the API's and the DNS's service address inside the service range", () => {
     for (const region of regionNames) {
-      const { serviceCidr, apiService, dnsService } = addresses(region);
+      const { serviceCidr, apiService, dnsService, globalDns } = addresses(region);
       const prefix = serviceCidr.replace(/\.0\/16$/, "");
       assert.equal(apiService, `${prefix}.1`);
       assert.equal(dnsService, `${prefix}.10`);
+      assert.equal(globalDns, `${prefix}.53`);
     }
   });
 
@@ -105,7 +106,7 @@ describe("an instance", () => {
       fc.property(instanceName, instanceName, fc.constantFrom(...regionNames), (a, b, region) => {
         fc.pre(a !== b);
         const [x, y] = [planRegion(planInstance({}, a), region), planRegion(planInstance({}, b), region)];
-        for (const key of ["netns", "wanNetns", "cgroup", "state", "run", "containerdSocket"] as const) {
+        for (const key of ["netns", "cgroup", "state", "run", "containerdSocket"] as const) {
           assert.notEqual(x[key], y[key]);
         }
       }),

@@ -115,8 +115,33 @@ describe("plan of the network", () => {
     assert.match(text, /^cluster\.shanghai:53 in-addr\.arpa:53 ip6\.arpa:53 \{\n[^}]*health/);
     assert.match(text, /\ncluster\.beijing:53 \{\n {4}errors\n {4}forward \. 10\.111\.0\.10 \{/);
     assert.match(text, /\ncluster\.shenzhen:53 \{\n {4}errors\n {4}forward \. 10\.113\.0\.10 \{/);
-    assert.equal(text.match(/forward/g)?.length, 2);
+    // Two regions, three regions' endpoints, the one name.
+    assert.equal(text.match(/forward \./g)?.length, 6);
     assert.equal(text.match(/\{/g)?.length, text.match(/\}/g)?.length);
+  });
+
+  it("leads every published name to its Service, and the one name to the own region's server first", () => {
+    const text = corefile(plan);
+    for (const region of regionNames) {
+      for (const [endpoint, service] of Object.entries({
+        api: "edge",
+        postgresql: "postgresql",
+        redis: "redis",
+        witness: "witness",
+        region: "region-controller",
+      })) {
+        const name = `${endpoint}-${region}.iam.example.com`;
+        assert.ok(text.includes(`${name}:53 `), name);
+        assert.ok(
+          text.includes(`    rewrite name exact ${name} ${service}.iam.svc.cluster.${region} answer auto\n`),
+          name,
+        );
+      }
+    }
+    assert.match(
+      text,
+      /\napi\.iam\.example\.com:53 \{\n[^}]*forward \. 10\.112\.0\.53 10\.111\.0\.53 10\.113\.0\.53 \{/,
+    );
   });
 });
 

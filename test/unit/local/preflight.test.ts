@@ -76,6 +76,8 @@ describe("preflight", () => {
     ];
     assert.match(problems({ disks: disks(3, 50) }), /^3 GiB are free for \/var\/lib\/iam-ha\/unit\. .*IAM_HA_HOME/);
     assert.match(problems({ disks: disks(50, 3) }), /XDG_CACHE_HOME/);
+    assert.equal(problems({ disks: disks(20, 12) }, three), "");
+    assert.match(problems({ disks: disks(19, 12) }, three), /^19 GiB are free .* 20 GiB are needed/);
     assert.equal(problems({ disks: disks(50, 3) }, { ...one, building: false }), "");
     assert.equal(problems({ disks: disks(3, 50) }, { starting: [], building: true }), "");
   });

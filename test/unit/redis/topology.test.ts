@@ -111,6 +111,41 @@ describe("the plan of the Redis keeper", () => {
     });
   }
 
+  it("forms a cluster of masters alone, and keeps it whole through restarts and killed pods", () => {
+    const desired: Desired = { masters: MASTERS, spread: false };
+    const what = fc.oneof(
+      fc.record({ kind: fc.constantFrom("kill" as const, "restart" as const), node: fc.nat(MASTERS - 1) }),
+      fc.constant({ kind: "keeper" as const, unseen: [] as number[], settled: true, actions: 2 }),
+      fc.constantFrom({ kind: "restart-all" as const }, { kind: "settle" as const }),
+    );
+    fc.assert(
+      fc.property(fc.array(what, { maxLength: 15 }), fc.boolean(), (events, formed) => {
+        const model = new RedisModel(MASTERS, MASTERS, 1);
+        if (formed) run(model, desired);
+        for (const one of events) happen(model, desired, one);
+        model.nodes.forEach((one, i) => {
+          if (!one.up) model.restart(i);
+        });
+        model.settle();
+        run(model, desired);
+        assert.deepEqual(problemsOf(model, desired), []);
+        assert.equal(model.lost, false);
+        assert.equal(model.nodes.filter((one) => one.slots.length > 0).length, MASTERS);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("says that a master's data is lost with its volume where it has no replica", () => {
+    const desired: Desired = { masters: MASTERS, spread: false };
+    const model = new RedisModel(MASTERS, MASTERS, 1);
+    run(model, desired);
+    model.restart(0, { wipe: true });
+    model.settle();
+    run(model, desired);
+    assert.ok(problemsOf(model, desired).includes("shard-lost"));
+  });
+
   it("puts replicas off their masters' machines, and masters on different ones, after pods have moved", () => {
     const desired: Desired = { masters: MASTERS, spread: true };
     fc.assert(

@@ -88,7 +88,7 @@ describe("the status board", () => {
     );
   });
 
-  it("is unhealthy where the database has no primary, or two", () => {
+  it("is unhealthy where the database has no leader, or two", () => {
     const set = workload("postgresql-beijing", "postgresql", 2);
     const pods = (roles: string[]) => roles.map((role, i) => ready(`p-${i}`, "postgresql", { role }));
     const details = (roles: string[]) =>
@@ -96,8 +96,26 @@ describe("the status board", () => {
         .filter((row) => !row.healthy)
         .map((row) => row.detail);
     assert.deepEqual(details(["primary", "replica"]), []);
-    assert.deepEqual(details(["replica", "replica"]), ["has no primary"]);
-    assert.deepEqual(details(["primary", "primary"]), ["has 2 primaries: p-0, p-1"]);
+    assert.deepEqual(details(["replica", "replica"]), ["has no leader"]);
+    assert.deepEqual(details(["primary", "primary"]), ["has 2 leaders: p-0, p-1"]);
+  });
+
+  it("tells a standby region's leader from a primary, whatever its label is", () => {
+    const leader = (label: string, status?: string): PodFacts => {
+      const pod = ready("postgresql-shanghai-0", "postgresql", { role: label });
+      return status === undefined ? pod : { ...pod, metadata: { ...pod.metadata, annotations: { status } } };
+    };
+    const roleOf = (pod: PodFacts) =>
+      assess(facts({ workloads: [workload("postgresql-shanghai", "postgresql", 1)], pods: [pod] })).map((row) => [
+        row.role,
+        row.healthy,
+      ]);
+    assert.deepEqual(roleOf(leader("primary", '{"role":"standby_leader","state":"running"}')), [
+      ["standby leader", true],
+    ]);
+    assert.deepEqual(roleOf(leader("standby_leader")), [["standby leader", true]]);
+    assert.deepEqual(roleOf(leader("primary", '{"role":"primary"}')), [["primary", true]]);
+    assert.deepEqual(roleOf(leader("primary", "{")), [["primary", true]]);
   });
 
   it("reads Redis' roles by pod", () => {
