@@ -8,6 +8,9 @@ import { wanSettings } from "../components/common/wan.ts";
 import { edgeSettings } from "../components/edge/settings.ts";
 import { poolerSettings, serverConnections } from "../components/pooler/settings.ts";
 import { postgresSettings, usableConnections } from "../components/postgres/settings.ts";
+import { globalDnsSettings } from "../components/global-dns/settings.ts";
+import { regionControllerSettings } from "../components/region-controller/settings.ts";
+import { witnessSettings } from "../components/witness/settings.ts";
 import { redisSettings } from "../components/redis/settings.ts";
 import { addressProblems, DEFAULT_REGIONS, linkProblems, links, serverNameProblems, topology } from "./topology.ts";
 
@@ -60,6 +63,9 @@ export const stackKeys = {
   postgres: postgresSettings.prefault({}),
   pooler: poolerSettings.prefault({}),
   redis: redisSettings.prefault({}),
+  witness: witnessSettings.prefault({}),
+  regionController: regionControllerSettings.prefault({}),
+  globalDns: globalDnsSettings.prefault({ provider: "coredns" }),
   secrets: credentialSecrets
     .default({})
     .describe(

@@ -3,6 +3,7 @@ import type { RegionConfig } from "../../sidecar/core/region-config.ts";
 import type { RegionContext } from "../common/context.ts";
 import { endpointName, globalName, PORTS } from "../common/names.ts";
 import { slotOfRegion } from "../postgres/settings.ts";
+import { CONTROLLER_USER } from "../witness/settings.ts";
 import type { RegionControllerSettings } from "./settings.ts";
 
 /** Port of /healthz, /metrics and /status.json. */
@@ -22,8 +23,6 @@ export const PATHS = {
 export const PASSWORD_FILES = ["monitor", "patroniRestApi", "witness", "redisSync"] as const;
 export type PasswordFile = (typeof PASSWORD_FILES)[number];
 
-/** User of the witness that region controllers log in as. */
-export const WITNESS_USER = "controller";
 /** Role of the database that may see its state, and read what is compared between regions. */
 const MONITOR_USER = "monitor";
 /** User of Patroni's REST API, whose password is the region's `patroniRestApi`. */
@@ -79,7 +78,7 @@ export function controllerConfig(args: PlanArgs): RegionConfig {
     tls: { caFile: `${PATHS.tls}/ca.crt`, certFile: `${PATHS.tls}/tls.crt`, keyFile: `${PATHS.tls}/tls.key` },
     listen: { controller: PORTS.regionController, status: STATUS_PORT },
     witness: {
-      user: WITNESS_USER,
+      user: CONTROLLER_USER,
       passwordFile: password("witness"),
       leaseTtlSeconds: settings.leaseTtlSeconds,
       callTimeoutMillis: settings.witnessTimeoutMillis,

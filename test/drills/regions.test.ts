@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { bringUp } from "../../scripts/commands/start.ts";
 import { readStatus } from "../../scripts/commands/status.ts";
-import { downRegions } from "../../scripts/local/index.ts";
-import { readRegionStatus } from "../../scripts/status/regions.ts";
-import { INSTANCE, place, region, waitFor } from "../live/region.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { cutRegion, downRegions, mendRegion } from "../../scripts/local/index.ts";
+import { INSTANCE, region, statusOf, waitFor } from "../live/region.ts";
 import { Ledger } from "./ledger.ts";
 
 const MINUTE = 60_000;
@@ -18,15 +18,19 @@ async function allHealthy(what: string, begun: number, limitMs = 4 * MINUTE): Pr
     `${what}: everything healthy again`,
     async () => {
       const parts = (await readStatus(INSTANCE)).filter((row) => !row.healthy);
-      if (parts.length > 0) throw new Error(parts.map((row) => `${row.region} ${row.pod || row.part}: ${row.detail}`).join("; "));
+      if (parts.length > 0)
+        throw new Error(parts.map((row) => `${row.region} ${row.pod || row.part}: ${row.detail}`).join("; "));
       for (const { name } of ALL) {
-        const status = await readRegionStatus(place(name));
+        const status = await statusOf(name);
         const sick = [
-          ...status.links.filter((link) => !link.healthy).map((link) => `${link.kind} from ${link.source}: ${link.detail}`),
+          ...status.links
+            .filter((link) => !link.healthy)
+            .map((link) => `${link.kind} from ${link.source}: ${link.detail}`),
           ...status.witness.members.filter((member) => !member.healthy).map((member) => `witness of ${member.region}`),
           ...status.problems.map((problem) => problem.message),
         ];
-        if (status.witness.members.length !== ALL.length) sick.push(`${status.witness.members.length} members of the witness`);
+        if (status.witness.members.length !== ALL.length)
+          sick.push(`${status.witness.members.length} members of the witness`);
         if (name !== ACTIVE.name && (!status.database.streaming || status.links.length < 2)) sick.push("no stream");
         if (sick.length > 0) throw new Error(`${name}: ${sick.join("; ")}`);
       }
@@ -35,7 +39,9 @@ async function allHealthy(what: string, begun: number, limitMs = 4 * MINUTE): Pr
     limitMs,
     1000,
   );
-  process.stdout.write(`      everything healthy ${((Date.now() - begun) / 1000).toFixed(1)} s after the fault began\n`);
+  process.stdout.write(
+    `      everything healthy ${((Date.now() - begun) / 1000).toFixed(1)} s after the fault began\n`,
+  );
 }
 
 /** Every acknowledged row is in every region; nobody else became active meanwhile. */
@@ -50,7 +56,7 @@ async function nothingLost(ledger: Ledger): Promise<void> {
       if (missing.length > 0) throw new Error(`${missing.length} missing, such as ${missing[0]}`);
       return true;
     });
-  assert.equal((await readRegionStatus(place(ACTIVE.name))).active?.region, ACTIVE.name);
+  assert.equal((await statusOf(ACTIVE.name)).active?.region, ACTIVE.name);
 }
 
 async function drill(what: string, fault: () => Promise<void>): Promise<void> {
@@ -89,7 +95,14 @@ describe("drills on three regions, with writes through the active edge", functio
       await SHENZHEN.kubectl(["delete", "pvc", "-l", "app.kubernetes.io/name=witness", "--wait=false"]);
       await SHENZHEN.kubectl(["delete", "pod", "-l", "app.kubernetes.io/name=witness", "--grace-period=0", "--force"]);
       await waitFor("a new volume", async () => {
-        const out = await SHENZHEN.kubectl(["get", "pvc", "-l", "app.kubernetes.io/name=witness", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}"]);
+        const out = await SHENZHEN.kubectl([
+          "get",
+          "pvc",
+          "-l",
+          "app.kubernetes.io/name=witness",
+          "-o",
+          "jsonpath={.items[*].metadata.deletionTimestamp}",
+        ]);
         return out.trim() === "" ? true : undefined;
       });
     });
@@ -101,8 +114,11 @@ describe("drills on three regions, with writes through the active edge", functio
       try {
         // 5 tries with 10 s between them, §5.4.2.
         await pause(65_000);
-        const status = await readRegionStatus(place("shenzhen"));
-        assert.ok(status.links.some((link) => link.errors > 0 || !link.healthy), JSON.stringify(status.links));
+        const status = await statusOf("shenzhen");
+        assert.ok(
+          status.links.some((link) => link.errors > 0 || !link.healthy),
+          JSON.stringify(status.links),
+        );
         assert.equal(status.witness.reachable, false);
         assert.notEqual(await SHENZHEN.sql("select count(*) from users"), "0", "a region cut off still answers reads");
       } finally {

@@ -91,7 +91,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
   it("copies every type and any bytes in a key, and follows deletes and expiry", async () => {
     const odd = Buffer.concat([Buffer.from("session:{1},a b\n"), Buffer.from([0, 0xff, 0xc3])]);
     await beijing.app.set(odd, Buffer.from([0, 1, 0xff]));
-    await beijing.app.zadd("server_sessions:{iam-api-1}", 1, "one", "2", "two");
+    await beijing.app.zadd("server_sessions:{iam-api-1}", "1", "one", "2", "two");
     await beijing.app.set("user_session:{1}.7", "first", "EX", 600);
     await beijing.app.sadd("session:{1}.set", "a", "b");
     await beijing.app.rpush("session:{1}.list", "a", "b");

@@ -187,7 +187,9 @@ describe("the witness with three real members", function () {
     witness.loseVolume("beijing");
     const from = witness.log("beijing").length;
     witness.start("beijing");
-    await eventually("it waits", 30_000, () => /a formed witness is known to shenzhen/.test(witness.log("beijing").slice(from)));
+    await eventually("it waits", 30_000, () =>
+      /a formed witness is known to shenzhen/.test(witness.log("beijing").slice(from)),
+    );
     await sleep(3000);
     assert.equal(witness.file("beijing", "claim"), undefined);
     assert.ok(!/founds the witness/.test(witness.log("beijing").slice(from)));

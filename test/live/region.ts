@@ -2,6 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { loadDeployment, type DeployedRegion } from "../../scripts/deployment.ts";
 import * as kubernetes from "../../scripts/kubernetes.ts";
 import { accessTo } from "../../scripts/start/access.ts";
+import { readReport } from "../../scripts/status/controllers.ts";
+import { observeRegion } from "../../scripts/status/observe.ts";
+import type { RegionStatus } from "../../sidecar/core/region-status.ts";
 import { edgeRequest, login, type Answer } from "../../scripts/start/login.ts";
 
 /** Instance whose running region the live tests look at. */
@@ -83,6 +86,16 @@ export function region(name: string): RegionUnderTest {
 
 /** The active region, of which most tests are. */
 export const { kubectl, kubectlJson, exec: execInPod, edge, logIn } = region("beijing");
+
+/** What a region's controller tells.
+ *  @throws Error when it does not answer */
+export async function statusOf(name: string): Promise<RegionStatus> {
+  const where = place(name);
+  const access = accessTo(where);
+  const report = await readReport(await observeRegion(name, NAMESPACE, access), NAMESPACE, access);
+  if (report === undefined || "error" in report) throw new Error(`${name}: ${report?.error ?? "has no controller"}`);
+  return report.status;
+}
 
 /** Asks again until there is an answer that is not undefined; the last error is part of the failure. */
 export async function waitFor<T>(

@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
 import { DEFAULT_LINKS, linkBetween } from "../../sidecar/core/link.ts";
-import type { RegionStatus } from "../../sidecar/core/region-status.ts";
 import { endpointName, globalName } from "../../components/common/names.ts";
-import { readRegionStatus } from "../../scripts/status/regions.ts";
 import { edgeRequest } from "../../scripts/start/login.ts";
-import { INSTANCE, place, region, waitFor } from "./region.ts";
+import { INSTANCE, place, region, statusOf, waitFor } from "./region.ts";
 
 const DOMAIN = "iam.example.com";
 const ACTIVE = region("beijing");
 const OTHERS = ["shanghai", "shenzhen"];
 const ALL = [ACTIVE.name, ...OTHERS];
-
-const statusOf = (name: string): Promise<RegionStatus> => readRegionStatus(place(name));
 
 /** Asks the API pods of a region directly, as its own edge would: whatever region is active. */
 async function askApi(name: string, path: string, token: string): Promise<{ status: number; body: string }> {
@@ -42,7 +38,9 @@ describe("three regions", function () {
       "every region to know the active one",
       async () => {
         const found = await Promise.all(ALL.map(statusOf));
-        return found.every(({ active, witness }) => active !== undefined && witness.members.length === 3) ? found : undefined;
+        return found.every(({ active, witness }) => active !== undefined && witness.members.length === 3)
+          ? found
+          : undefined;
       },
       120_000,
       1000,
@@ -50,7 +48,10 @@ describe("three regions", function () {
     for (const status of all) {
       assert.equal(status.active?.region, ACTIVE.name, status.region);
       assert.equal(status.active?.epoch, all[0]!.active?.epoch, status.region);
-      assert.ok(status.witness.members.every((member) => member.healthy), JSON.stringify(status.witness));
+      assert.ok(
+        status.witness.members.every((member) => member.healthy),
+        JSON.stringify(status.witness),
+      );
     }
   });
 
@@ -79,7 +80,11 @@ describe("three regions", function () {
     for (const from of ALL) {
       for (const endpoint of ["api", "postgresql", "redis", "witness", "region"] as const)
         for (const to of ALL)
-          assert.equal((await resolveIn(from, endpointName(endpoint, to, DOMAIN))).length, 1, `${endpoint}-${to} in ${from}`);
+          assert.equal(
+            (await resolveIn(from, endpointName(endpoint, to, DOMAIN))).length,
+            1,
+            `${endpoint}-${to} in ${from}`,
+          );
       assert.deepEqual(await resolveIn(from, globalName(DOMAIN)), edges, from);
     }
   });
@@ -95,7 +100,9 @@ describe("three regions", function () {
     assert.equal(made.status, 201, made.body);
     for (const name of OTHERS) {
       await waitFor(`${username} in ${name}`, async () =>
-        (await region(name).sql(`select count(*) from users where username = '${username}'`)) === "1" ? true : undefined,
+        (await region(name).sql(`select count(*) from users where username = '${username}'`)) === "1"
+          ? true
+          : undefined,
       );
       const listed = await waitFor(`the API of ${name} to read it`, async () => {
         const answer = await askApi(name, "/api/users", token);
@@ -166,7 +173,9 @@ describe("three regions", function () {
     const paused = await shanghai.leader();
     await shanghai.sql("select pg_wal_replay_pause()", { pod: paused });
     try {
-      await ACTIVE.sql("create table if not exists lag_probe (x text); insert into lag_probe select repeat('x', 1000) from generate_series(1, 2000)");
+      await ACTIVE.sql(
+        "create table if not exists lag_probe (x text); insert into lag_probe select repeat('x', 1000) from generate_series(1, 2000)",
+      );
       const told = await waitFor(
         "lag in bytes and seconds",
         async () => {
