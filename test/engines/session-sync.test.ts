@@ -20,6 +20,9 @@ describe("copying of sessions between two real Redis Clusters", function () {
     await Promise.all([beijing.start(6, 3), shanghai.start(3, 3)]);
     source = beijing.controller(network, false);
     network.controllers["beijing"] = [source];
+    await eventually("the source follows its masters", 20_000, async () => {
+      return (await source.sync.handle(PATHS.changes, new URLSearchParams(), signal)) !== undefined;
+    });
     shanghai.source = "beijing";
     target = shanghai.controller(network, true);
     await eventually("the first walk is over", 20_000, () => status().lagSeconds !== undefined);
@@ -98,7 +101,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
     await beijing.app.set("session:{1}.short", "x", "PX", 700);
     await eventually("all are there", 5000, same, 50);
     assert.deepEqual(await shanghai.app.getBuffer(odd), Buffer.from([0, 1, 0xff]));
-    assert.deepEqual(await shanghai.app.zrange("server_sessions:{iam-api-1}", 0, -1), ["one", "two"]);
+    assert.deepEqual(await shanghai.app.zrange("server_sessions:{iam-api-1}", "0", "-1"), ["one", "two"]);
     await beijing.app.del(odd, "session:{1}.set");
     await eventually("they are gone", 5000, async () => (await shanghai.app.exists(odd, "session:{1}.set")) === 0, 20);
     await eventually("it has expired", 5000, async () => (await shanghai.app.exists("session:{1}.short")) === 0, 20);

@@ -8,7 +8,6 @@ import { digestsAnswer, PATHS, pathOf, type DigestsAnswer } from "../../core/ses
 import type { SessionCluster } from "./cluster.ts";
 import { digestsOf, TOO_BIG } from "./digests.ts";
 import { REQUEST_MILLIS, type Request, type SessionReceiver } from "./receiver.ts";
-import { SLOT_KEYS } from "./source.ts";
 
 /** Keys that are compared at once. */
 const SAMPLE = 200;
@@ -50,11 +49,11 @@ export async function checkKeys(
     await sleep(50, undefined, { signal });
   }
   const sweep = { from: { slot }, to: before.to, dark: before.dark };
-  const local: string[] = [];
-  for (const each of sweptSlots(sweep)) {
-    const keys = await cluster.keysOfSlot(each, SLOT_KEYS);
-    local.push(...leftovers(sweep, each, keys, new Set(), { copy: config.redis.copy, invalidate: [] }));
-  }
+  const slots = sweptSlots(sweep);
+  const prefixes = { copy: config.redis.copy, invalidate: [] };
+  const local = (await cluster.keysOfSlots(slots)).flatMap((keys, i) =>
+    leftovers(sweep, slots[i]!, keys, new Set(), prefixes),
+  );
   const here = await digestsOf(cluster, [...new Set([...local, ...before.digests.map(({ key }) => key)])]);
   return compare(before, here, await ask());
 }

@@ -5,6 +5,11 @@ import { parseClusterNodes, parseInfo, type Peer } from "../../core/redis-nodes.
 import { slotMap, type SlotMap, type SlotOwner } from "../../core/redis-slots.ts";
 import { connect, messageOf, type RedisAccess } from "./connection.ts";
 
+/** Keys in one slot at most: they are listed at once. */
+const SLOT_KEYS = 200_000;
+/** Slots whose keys are listed at once. */
+const SLOTS_AT_ONCE = 512;
+
 interface Node {
   readonly id: string;
   readonly host: string;
@@ -83,11 +88,20 @@ export class SessionCluster {
     return node.client;
   }
 
-  /** Names of the keys in one slot, as text of their bytes.
-   *  @throws when there are more than `limit` */
-  async keysOfSlot(slot: number, limit: number): Promise<string[]> {
-    const keys = (await this.clientOf(slot).callBuffer("CLUSTER", "GETKEYSINSLOT", slot, limit + 1)) as Buffer[];
-    if (keys.length > limit) throw new Error(`slot ${slot} of Redis holds more than ${limit} keys: spread them`);
+  /** Names of the keys in each of some slots, as text of their bytes.
+   *  @throws when a slot holds more than `SLOT_KEYS`, or cannot be read */
+  async keysOfSlots(slots: readonly number[]): Promise<string[][]> {
+    const all: string[][] = [];
+    for (let i = 0; i < slots.length; i += SLOTS_AT_ONCE)
+      all.push(...(await Promise.all(slots.slice(i, i + SLOTS_AT_ONCE).map((slot) => this.#keysOfSlot(slot)))));
+    return all;
+  }
+
+  async #keysOfSlot(slot: number): Promise<string[]> {
+    const client = this.clientOf(slot);
+    const keys = (await client.callBuffer("CLUSTER", "GETKEYSINSLOT", slot, SLOT_KEYS + 1)) as Buffer[];
+    if (keys.length > SLOT_KEYS)
+      throw new Error(`slot ${slot} of Redis holds more than ${SLOT_KEYS} keys: spread them`);
     return keys.map((key) => key.toString("latin1"));
   }
 

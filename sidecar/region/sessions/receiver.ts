@@ -6,11 +6,19 @@ import type { RegionConfig } from "../../core/region-config.ts";
 import { keySlot } from "../../core/redis-slots.ts";
 import { LinkGauge, type Heard } from "../../core/session-gauge.ts";
 import { changesAnswer, snapshotAnswer, type Entry, type Origin } from "../../core/session-protocol.ts";
-import { leftovers, question, step, sweptSlots, usable, type Step, type Sweep } from "../../core/session-receiver.ts";
+import {
+  concerns,
+  leftovers,
+  question,
+  step,
+  sweptSlots,
+  usable,
+  type Step,
+  type Sweep,
+} from "../../core/session-receiver.ts";
 import type { SessionCluster } from "./cluster.ts";
 import { messageOf } from "./connection.ts";
 import { CursorStore } from "./cursor.ts";
-import { SLOT_KEYS } from "./source.ts";
 
 /** Longest wait for an answer of another region, in milliseconds. */
 export const REQUEST_MILLIS = 10_000;
@@ -167,7 +175,11 @@ export class SessionReceiver {
   }
 
   async #apply(from: From, { entries, sweep }: Step): Promise<void> {
-    const commands = entries.map((entry) => ({ slot: keySlot(entry.key), command: commandOf(entry) }));
+    const { copy, invalidate } = this.#config.redis;
+    // Of prefixes that the source alone is set to send, this region wants nothing, and may not write any.
+    const commands = entries
+      .filter(({ key }) => concerns(key, [...copy, ...invalidate]))
+      .map((entry) => ({ slot: keySlot(entry.key), command: commandOf(entry) }));
     if (sweep) {
       const gone = await this.#leftovers(sweep, new Set(entries.map(({ key }) => key)));
       commands.push(...gone.map((key) => ({ slot: keySlot(key), command: unlink(key) })));
@@ -194,13 +206,8 @@ export class SessionReceiver {
 
   async #leftovers(sweep: Sweep, atSource: ReadonlySet<string>): Promise<string[]> {
     const slots = sweptSlots(sweep);
-    const found: string[] = [];
-    for (let i = 0; i < slots.length; i += COMMANDS_AT_ONCE) {
-      const some = slots.slice(i, i + COMMANDS_AT_ONCE);
-      const lists = await Promise.all(some.map((slot) => this.#cluster.keysOfSlot(slot, SLOT_KEYS)));
-      lists.forEach((keys, j) => found.push(...leftovers(sweep, some[j]!, keys, atSource, this.#config.redis)));
-    }
-    return found;
+    const lists = await this.#cluster.keysOfSlots(slots);
+    return lists.flatMap((keys, i) => leftovers(sweep, slots[i]!, keys, atSource, this.#config.redis));
   }
 
   #from(): From | undefined {

@@ -21,8 +21,6 @@ import { digestsOf } from "./digests.ts";
 export const ANSWER_BYTES = 4 * 1024 ** 2;
 /** Bytes, as Redis estimates them, of the biggest value that travels. */
 export const VALUE_BYTES = 16 * 1024 ** 2;
-/** Keys in one slot at most. */
-export const SLOT_KEYS = 200_000;
 /** Slots whose keys are asked for at once: few where keys are dense, more and more where they are sparse. */
 const SLOTS_AT_ONCE = { first: 4, most: 512 };
 
@@ -119,11 +117,10 @@ export class SessionSource {
       const slots = Array.from({ length: Math.min(atOnce, SLOTS - first) }, (_, i) => first + i);
       first += atOnce;
       atOnce = Math.min(2 * atOnce, SLOTS_AT_ONCE.most);
-      const lists = await Promise.all(
-        slots.map((slot) => (inRanges(dark, slot) ? [] : this.#cluster.keysOfSlot(slot, SLOT_KEYS))),
-      );
+      const open = slots.filter((slot) => !inRanges(dark, slot));
+      const lists = await this.#cluster.keysOfSlots(open);
       for (const [i, list] of lists.entries()) {
-        const slot = slots[i]!;
+        const slot = open[i]!;
         const wanted = list
           .filter((key) => concerns(key, this.#copy))
           .filter((key) => slot !== from.slot || from.after === undefined || key > from.after)
