@@ -49,7 +49,7 @@ describe("the platform's one name", function () {
       await writeFile(join(folder, path), contents);
     const source = join(ROOT, "scripts/local/coredns");
     program = join(await buildGo({ name: "coredns", source }, { cache: planInstance(process.env).cache }), "coredns");
-    resolver = await TestDns.start(RESOLVER);
+    resolver = await TestDns.start(RESOLVER, 60);
     for (const [region, address] of Object.entries(EDGES)) resolver.set(`api-${region}.iam.example.com`, address);
   });
   after(async () => {
@@ -220,14 +220,17 @@ describe("the platform's one name", function () {
   it("is read with a new password and a new certificate, without a restart", async () => {
     await startAll();
     const given = () => readdir(config.folder).then((names) => names.filter((name) => name.startsWith("tls-")).join());
+    const reloads = () => log.match(/Reloading complete/g)?.length ?? 0;
+    await until(() => reloads() === 1);
     const first = await given();
     await etcd.setPassword("dns", "dns-password-00000000002");
     await writeFile(config.passwordFile, "dns-password-00000000002", { mode: 0o440 });
     await until(async () => (await given()) !== first);
+    await until(() => reloads() === 2);
     const second = await given();
     await issueCertificate(folder, join(folder, "dns"), ["global-dns"]);
     await until(async () => (await given()) !== second);
-    await until(async () => (log.match(/Reloading complete/g)?.length ?? 0) >= 3, 20_000);
+    await until(() => reloads() === 3);
     await activate("shanghai");
     await until(() => leadsTo("shanghai"));
     for (const name of await readdir(config.folder, { recursive: true }))

@@ -24,21 +24,25 @@ export class TestDns {
   readonly #records = new Map<string, string>();
   readonly #socket: Socket;
 
-  private constructor(socket: Socket) {
+  readonly #ttlSeconds: number;
+
+  private constructor(socket: Socket, ttlSeconds: number) {
     this.#socket = socket;
+    this.#ttlSeconds = ttlSeconds;
     socket.on("message", (query, from) => {
       const answer = this.#answer(query);
       if (answer) socket.send(answer, from.port, from.address);
     });
   }
 
-  static async start(address: string): Promise<TestDns> {
+  /** @param ttlSeconds of every record, 255 at most */
+  static async start(address: string, ttlSeconds = 1): Promise<TestDns> {
     const socket = createSocket("udp4");
     await new Promise<void>((resolve, reject) => {
       socket.once("error", reject);
       socket.bind(53, address, () => resolve());
     });
-    return new TestDns(socket);
+    return new TestDns(socket, ttlSeconds);
   }
 
   /** Sets the address of a name; undefined takes the name away. */
@@ -69,7 +73,21 @@ export class TestDns {
     header.writeUInt16BE(1, 4);
     header.writeUInt16BE(address ? 1 : 0, 6);
     if (!address) return Buffer.concat([header, question]);
-    const record = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, ...address.split(".").map(Number)]);
+    const record = Buffer.from([
+      0xc0,
+      12,
+      0,
+      1,
+      0,
+      1,
+      0,
+      0,
+      0,
+      this.#ttlSeconds,
+      0,
+      4,
+      ...address.split(".").map(Number),
+    ]);
     return Buffer.concat([header, question, record]);
   }
 }
