@@ -1,9 +1,11 @@
 import type { ListrTask } from "listr2";
 import { setTimeout as sleep } from "node:timers/promises";
-import { regionRows } from "../commands/status.ts";
+import { REGIONS } from "../arguments.ts";
+import { readBoard, regionRows } from "../commands/status.ts";
 import { loadDeployment, recordRegions, type DeployedRegion } from "../deployment.ts";
 import { regionRole } from "../local/values/overlay.ts";
 import { applyObjects } from "../render/apply.ts";
+import { boardProblems } from "../status/board.ts";
 import { accessTo } from "./access.ts";
 import type { StartContext } from "./context.ts";
 import { eachRegion, inTurn } from "./each-region.ts";
@@ -16,6 +18,8 @@ import { timed } from "./timings.ts";
 
 /** A region that is not healthy after this time is an error; the first start of a database on a slow disk takes minutes. */
 const HEALTHY_LIMIT_MS = 10 * 60_000;
+/** How long the regions may take to find each other; the slowest link of the design makes a batch every 30 s. */
+const JOINED_LIMIT_MS = 3 * 60_000;
 /** How long a healthy platform may take to answer a login. */
 const LOGIN_LIMIT_MS = 30_000;
 
@@ -48,6 +52,17 @@ export function platformSteps(): ListrTask<StartContext>[] {
         );
       },
     }),
+    timed("joined", {
+      title: "Wait until the regions follow each other",
+      task: async (context, task) => {
+        const running = loadDeployment(context.instance).regions.map(({ region }) => region);
+        if (!REGIONS.every((region) => running.includes(region)))
+          return void task.skip("not every region runs: `npm run status` tells what is missing");
+        const left = await waitJoined(context, (text) => (task.output = text));
+        if (left.length > 0) task.output = `not yet: ${left.join("; ")}`;
+      },
+      rendererOptions: { persistentOutput: true },
+    }),
     timed("login", {
       title: "Log in through https",
       task: async (context, task) => {
@@ -65,6 +80,18 @@ export function platformSteps(): ListrTask<StartContext>[] {
       rendererOptions: { persistentOutput: true, outputBar: Infinity },
     }),
   ];
+}
+
+/** @returns what is still not as it should be when the time is over: the regions work on it by themselves */
+async function waitJoined(context: StartContext, onText: (text: string) => void): Promise<string[]> {
+  const end = Date.now() + JOINED_LIMIT_MS;
+  for (;;) {
+    const problems = boardProblems((await readBoard(context.instance, context.signal)).regions);
+    context.signal.throwIfAborted();
+    if (problems.length === 0 || Date.now() > end) return problems;
+    onText(`waiting: ${problems[0]}${problems.length > 1 ? ` and ${problems.length - 1} more` : ""}`);
+    await sleep(1000, undefined, { signal: context.signal });
+  }
 }
 
 /** A region that stands by passes the login on to the active one, which it has to find first. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, rmdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -110,6 +110,7 @@ describe("names across regions", function () {
     for (const name of [...servers.keys()]) await end(name);
     for (const region of regionNames) await removeNetwork(plan(region), layout);
     await rm(folder, { recursive: true, force: true });
+    await rmdir(instance.run).catch(() => {});
   });
 
   it("lead from every region to the Services of every region", async () => {

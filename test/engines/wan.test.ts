@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -98,6 +98,7 @@ describe("the network between regions", function () {
   after(async function () {
     if (start === undefined) return;
     for (const region of regionNames) await leave(region);
+    await rmdir(instance.run).catch(() => {});
   });
 
   it("holds packets back for the delay of both ways, give or take the jitter", async () => {
