@@ -195,7 +195,11 @@ export class Region extends pulumi.ComponentResource {
       },
       child,
     );
-    new GlobalDns(`${name}-dns`, { context, settings: args.globalDns, regions, tlsSecret: tls.dns }, child);
+    new GlobalDns(
+      `${name}-dns`,
+      { context, settings: args.globalDns, regions, tlsSecret: tls.dns, password: passwords.witnessDns },
+      child,
+    );
     new RegionController(
       `${name}-controller`,
       {

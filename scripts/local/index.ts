@@ -197,6 +197,11 @@ export async function kubectlPath(options: LocalOptions = {}): Promise<string> {
   return join((await toolbox(options)).programs.kube, "kubectl");
 }
 
+/** Reference of the image of CoreDNS, which every region's containerd has, built if need be. */
+export async function dnsImage(options: LocalOptions = {}): Promise<string> {
+  return (await toolbox(options)).coredns.ref;
+}
+
 /** Kubeconfig for the host, mode 0600, with a context `iam-ha-<region>` for every region that was ever up. */
 export function kubeconfigPath(options: LocalOptions = {}): string {
   return kubeconfigFile(instanceOf(options));

@@ -1,6 +1,6 @@
 import type { DeployedRegion } from "../deployment.ts";
 import type { BuiltImage } from "../images/index.ts";
-import { PLATFORM } from "../local/index.ts";
+import { addresses, dnsImage, parseRegion, PLATFORM } from "../local/index.ts";
 import { committedOverlay, imageOverlay, machineOverlay, regionRole } from "../local/values/overlay.ts";
 import { kubernetesObjects, type KubernetesObject } from "../render/objects.ts";
 import { RandomState } from "../render/random-state.ts";
@@ -22,10 +22,18 @@ export async function overlaysFor(
   });
   const committed = committedOverlay(regionRole(place.region));
   if (place.embedded) {
-    return [committed, machine, imageOverlay(Object.fromEntries(images.map(({ name, ref }) => [name, ref])))];
+    // The clusters' own DNS forwards the platform's name to the service address of each region's name servers.
+    const dns = {
+      globalDns: {
+        image: await dnsImage({ instance }),
+        service: { clusterIP: addresses(parseRegion(place.region)).globalDns },
+      },
+    };
+    const references = Object.fromEntries(images.map(({ name, ref }) => [name, ref]));
+    return [committed, machine, dns, imageOverlay(references)];
   }
-  // Sizes and certificates as on the embedded default; storage and images are the cluster's own.
-  const { cluster: _cluster, ...rest } = committed;
+  // Sizes and certificates as on the embedded default; storage, images and networks are the cluster's own.
+  const { cluster: _cluster, wan: _wan, globalDns: _dns, ...rest } = committed;
   return [rest, machine];
 }
 

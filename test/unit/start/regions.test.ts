@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DeployedRegion } from "../../../scripts/deployment.ts";
 import { committedOverlay, regionRole } from "../../../scripts/local/values/overlay.ts";
-import { machineOverlayForShow } from "../../../scripts/local/values/show.ts";
+import { overlaysForShow } from "../../../scripts/local/values/show.ts";
 import { readStackTree } from "../../../scripts/render/stack-config.ts";
 import type { StartContext } from "../../../scripts/start/context.ts";
 import { eachRegion, failureText, inTurn } from "../../../scripts/start/each-region.ts";
@@ -85,11 +85,11 @@ describe("a start of several regions", () => {
 });
 
 describe("the embedded overlay", () => {
-  const configOf = (region: string) => parseConfig(readStackTree(region, machineOverlayForShow(region)));
+  const configOf = (region: string) => parseConfig(readStackTree(region, overlaysForShow(region, { embedded: true })));
 
   it("leaves the active region its numbers of pods", () => {
     const { edge, api, pooler, postgres, redis } = configOf("beijing");
-    const production = parseConfig(readStackTree("beijing"));
+    const production = parseConfig(readStackTree("beijing", overlaysForShow("beijing", { embedded: false })));
     assert.equal(regionRole("beijing"), "active");
     assert.deepEqual(
       [edge.replicas, api.replicas, pooler.replicas, postgres.replicas, nodeCount(redis)],
