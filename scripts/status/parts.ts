@@ -1,3 +1,5 @@
+import { ROLE_VALUES } from "../../components/postgres/patroni.ts";
+
 /** One line of the status board: one pod, what it is and how it does. */
 export interface PartRow {
   readonly region: string;
@@ -31,6 +33,7 @@ interface ContainerFacts {
   readonly ready: boolean;
   readonly restartCount: number;
   readonly state?: {
+    readonly running?: { readonly startedAt?: string };
     readonly waiting?: { readonly reason?: string; readonly message?: string };
     readonly terminated?: { readonly reason?: string; readonly exitCode?: number };
   };
@@ -112,18 +115,20 @@ function reason(pod: PodFacts): string {
     if (terminated && terminated.exitCode !== 0) return `${container.name}: ended with ${terminated.exitCode}`;
   }
   const unready = containers.find((container) => !container.ready);
+  // Before its containers a pod may wait for something, such as a database for the region controller's word.
+  if (unready?.state?.running && pod.status?.phase === "Pending") return `${unready.name}: not done yet`;
   if (unready && pod.status?.phase === "Running") return `${unready.name}: not ready`;
   const scheduled = pod.status?.conditions?.find((c) => c.type === "PodScheduled" && c.status !== "True");
   return scheduled?.message ?? pod.status?.phase ?? "unknown";
 }
 
-/** What no single pod shows: a database without a primary. */
+const LEADING: readonly string[] = [ROLE_VALUES.primary, ROLE_VALUES.standbyLeader];
+
+/** What no single pod shows: a database without a leader, which is the primary or, in a standby region, a standby. */
 function clusterRows(facts: RegionFacts): PartRow[] {
   const database = facts.pods.filter((pod) => pod.metadata.labels?.["app.kubernetes.io/name"] === "postgresql");
   if (database.length === 0) return [];
-  const leaders = database.filter((pod) =>
-    ["primary", "master", "standby_leader"].includes(pod.metadata.labels?.["role"] ?? ""),
-  );
+  const leaders = database.filter((pod) => LEADING.includes(pod.metadata.labels?.["role"] ?? ""));
   if (leaders.length === 1) return [];
   const names = leaders.map((pod) => pod.metadata.name).join(", ");
   return [
@@ -133,7 +138,7 @@ function clusterRows(facts: RegionFacts): PartRow[] {
       pod: "",
       role: "",
       healthy: false,
-      detail: leaders.length === 0 ? "has no primary" : `has ${leaders.length} primaries: ${names}`,
+      detail: leaders.length === 0 ? "has no leader" : `has ${leaders.length} leaders: ${names}`,
     },
   ];
 }

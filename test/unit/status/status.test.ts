@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ROLE_VALUES } from "../../../components/postgres/patroni.ts";
 import { bar } from "../../../scripts/start/progress.ts";
 import { assess, type PodFacts, type RegionFacts } from "../../../scripts/status/parts.ts";
 import { redisRoles } from "../../../scripts/status/redis-roles.ts";
@@ -76,6 +77,21 @@ describe("the status board", () => {
     );
   });
 
+  it("says what a pod waits for before its containers", () => {
+    const pod: PodFacts = {
+      metadata: { name: "p-0", labels: labels("postgresql") },
+      status: {
+        phase: "Pending",
+        initContainerStatuses: [{ name: "birth", ready: false, restartCount: 0, state: { running: {} } }],
+        containerStatuses: [
+          { name: "postgres", ready: false, restartCount: 0, state: { waiting: { reason: "PodInitializing" } } },
+        ],
+      },
+    };
+    const rows = assess(facts({ workloads: [workload("postgresql-beijing", "postgresql", 1)], pods: [pod] }));
+    assert.equal(rows[0]?.detail, "birth: not done yet");
+  });
+
   it("does not mind a pod that leaves while enough others are healthy", () => {
     const old: PodFacts = {
       ...ready("edge-old", "edge"),
@@ -88,7 +104,7 @@ describe("the status board", () => {
     );
   });
 
-  it("is unhealthy where the database has no primary, or two", () => {
+  it("is unhealthy where the database has no leader, or two; a standby region has one too", () => {
     const set = workload("postgresql-beijing", "postgresql", 2);
     const pods = (roles: string[]) => roles.map((role, i) => ready(`p-${i}`, "postgresql", { role }));
     const details = (roles: string[]) =>
@@ -96,8 +112,9 @@ describe("the status board", () => {
         .filter((row) => !row.healthy)
         .map((row) => row.detail);
     assert.deepEqual(details(["primary", "replica"]), []);
-    assert.deepEqual(details(["replica", "replica"]), ["has no primary"]);
-    assert.deepEqual(details(["primary", "primary"]), ["has 2 primaries: p-0, p-1"]);
+    assert.deepEqual(details([ROLE_VALUES.standbyLeader, "replica"]), []);
+    assert.deepEqual(details(["replica", "replica"]), ["has no leader"]);
+    assert.deepEqual(details(["primary", "primary"]), ["has 2 leaders: p-0, p-1"]);
   });
 
   it("reads Redis' roles by pod", () => {
