@@ -1,3 +1,4 @@
+import { ROLE_VALUES } from "../../components/postgres/patroni.ts";
 /** One line of the status board: one pod, what it is and how it does. */
 export interface PartRow {
   readonly region: string;
@@ -115,7 +116,7 @@ function databaseRole(pod: PodFacts): string {
   } catch {
     // no word of Patroni's
   }
-  return label === "standby_leader" ? "standby leader" : label;
+  return label === ROLE_VALUES.standbyLeader ? "standby leader" : label;
 }
 
 function restarts(pod: PodFacts): string {
@@ -136,12 +137,14 @@ function reason(pod: PodFacts): string {
   return scheduled?.message ?? pod.status?.phase ?? "unknown";
 }
 
+const LEADING: readonly string[] = [ROLE_VALUES.primary, ROLE_VALUES.standbyLeader];
+
 /** What no single pod shows: a database without a leader, be it the primary or a standby region's. */
 function clusterRows(facts: RegionFacts): PartRow[] {
   const database = facts.pods.filter((pod) => pod.metadata.labels?.["app.kubernetes.io/name"] === "postgresql");
   if (database.length === 0) return [];
   const leaders = database.filter((pod) =>
-    ["primary", "master", "standby_leader"].includes(pod.metadata.labels?.["role"] ?? ""),
+    LEADING.includes(pod.metadata.labels?.["role"] ?? ""),
   );
   if (leaders.length === 1) return [];
   const names = leaders.map((pod) => pod.metadata.name).join(", ");

@@ -96,7 +96,7 @@ export class FakeKubernetes {
     const body = text === "" ? undefined : (JSON.parse(text) as Stored);
     const send = (status: number, object: unknown) =>
       response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(object));
-    const kind = KINDS[resource!];
+    const kind = KINDS[resource];
     if (kind === undefined) return void send(404, { code: 404 });
     if (request.method === "GET" && name === undefined) {
       const labels = Object.fromEntries(

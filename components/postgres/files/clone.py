@@ -4,7 +4,9 @@ needs, the copy comes from the source instead: a copy of the leader would stop w
 
 Called with --datadir, --connstring (without the password, which is in PGPASSFILE) and more that is not used."""
 
+import json
 import os
+import subprocess
 import sys
 
 import patroni_api
@@ -39,6 +41,17 @@ def quoted(value):
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def keep_own_configuration():
+    """Puts this region's configuration in place of what the copy brought along, so that the pod's next start has nobody
+    to ask. Without success that start finds out and asks (pod.unborn)."""
+    try:
+        live = patroni_api.Api().get("/config")
+        if "iam_ha_region" in live:
+            pod.write_whole(pod.CACHE, json.dumps(live))
+    except (patroni_api.Problem, OSError) as error:
+        pod.log("clone", "configuration not kept", cause=f"{type(error).__name__}: {error}")
+
+
 def main(arguments):
     given = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument)
     try:
@@ -51,7 +64,10 @@ def main(arguments):
         environment["PGPASSWORD"] = source.password()
     pod.log("clone", "copying", source=there["host"] if there else "as Patroni says", cause=cause)
     command = ["pg_basebackup", "--pgdata", given["datadir"], "-X", "stream", "--checkpoint=fast", "--dbname", dsn]
-    os.execvpe(command[0], command, environment)
+    done = subprocess.run(command, env=environment, check=False)
+    if done.returncode == 0:
+        keep_own_configuration()
+    sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ class Rebuild:
         elif action == "reinitialize":
             self.want_method(standby, settings["clone_method"])
             self.reinitialize(next(m for m in others if m["name"] == name))
-        elif not os.path.exists(pod.MARKER) and now - self.asked.get(name, float("-inf")) >= rules.REBUILD_COOLDOWN_SECONDS:
+        elif not os.path.exists(pod.MARKER) and not rules.rebuilt_lately(
+            name, self.asked, settings["rebuild_after_seconds"], now
+        ):
             self.asked[name] = now
             self.want_method(standby, settings["clone_method"])
             order = {"host": host, "port": port, "system_id": needs["system_id"]}

@@ -115,8 +115,14 @@ def needs(state):
     return {"position": position, "lsn": lsn_text(position), "timeline": timeline, "system_id": str(system_id)}
 
 
-# How long a member that was told to copy itself anew is left alone.
-REBUILD_COOLDOWN_SECONDS = 120
+def rebuilt_lately(name, asked, after_seconds, now):
+    """Whether a member was told to copy itself anew a short while ago: it is left alone then, as its state may not show
+    it yet. `asked` is {name: time}; a start of the reconciler forgets it, and with it how long anything has been."""
+    return now - asked.get(name, float("-inf")) < PATIENCE * after_seconds
+
+
+# How many times longer than usual is waited where waiting may help: 120 s for the default of 30.
+PATIENCE = 4
 
 
 def plan_rebuild(me, members, gone_seconds, after_seconds, asked, now):
@@ -136,12 +142,12 @@ def plan_rebuild(me, members, gone_seconds, after_seconds, asked, now):
     if ahead:
         return ("switchover", max(ahead, key=lambda m: (m["position"], m["name"]))["name"])
     copying = [m["name"] for m in members if m["state"] == "creating replica"]
-    lately = [m["name"] for m in members if now - asked.get(m["name"], float("-inf")) < REBUILD_COOLDOWN_SECONDS]
+    lately = [m["name"] for m in members if rebuilt_lately(m["name"], asked, after_seconds, now)]
     if copying or lately:
         return None
     if running:
         return ("reinitialize", min(m["name"] for m in running))
-    return ("self", me["name"]) if not members or gone_seconds >= 4 * after_seconds else None
+    return ("self", me["name"]) if not members or gone_seconds >= PATIENCE * after_seconds else None
 
 
 def next_stranded(members, stalled, after_seconds, asked, now):
@@ -151,7 +157,7 @@ def next_stranded(members, stalled, after_seconds, asked, now):
         return None
     due = [
         name for name, seconds in stalled.items()
-        if seconds >= after_seconds and now - asked.get(name, float("-inf")) >= REBUILD_COOLDOWN_SECONDS
+        if seconds >= after_seconds and not rebuilt_lately(name, asked, after_seconds, now)
     ]
     return min(due, default=None)
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ROLE_VALUES } from "../../../components/postgres/patroni.ts";
 import { bar } from "../../../scripts/start/progress.ts";
 import { assess, type PodFacts, type RegionFacts } from "../../../scripts/status/parts.ts";
 import { redisRoles } from "../../../scripts/status/redis-roles.ts";
@@ -113,7 +114,7 @@ describe("the status board", () => {
     assert.deepEqual(roleOf(leader("primary", '{"role":"standby_leader","state":"running"}')), [
       ["standby leader", true],
     ]);
-    assert.deepEqual(roleOf(leader("standby_leader")), [["standby leader", true]]);
+    assert.deepEqual(roleOf(leader(ROLE_VALUES.standbyLeader)), [["standby leader", true]]);
     assert.deepEqual(roleOf(leader("primary", '{"role":"primary"}')), [["primary", true]]);
     assert.deepEqual(roleOf(leader("primary", "{")), [["primary", true]]);
   });
