@@ -54,7 +54,7 @@ describe("the witness with three real members", function () {
       return true;
     });
     await isWhole("beijing");
-    console.info(`      founded in ${ms(took)}, the third joined in ${ms(joined)}`);
+    process.stdout.write(`      founded in ${ms(took)}, the third joined in ${ms(joined)}\n`);
   });
 
   it("refuses whoever shows no certificate, no password or a wrong one", async () => {
@@ -114,7 +114,7 @@ describe("the witness with three real members", function () {
         await witness.put(asked!, "/iam-ha/test/gap", region, 300);
         return true;
       });
-      console.info(`      ${region} killed${wasLeader ? ", the leader" : ""}: writes go on after ${ms(gap)}`);
+      process.stdout.write(`      ${region} killed${wasLeader ? ", the leader" : ""}: writes go on after ${ms(gap)}\n`);
       witness.start(region);
       await eventually(
         `${region} is back`,
@@ -136,7 +136,7 @@ describe("the witness with three real members", function () {
       return true;
     });
     await stopping;
-    console.info(`      leader stopped: another one serves after ${ms(gap)}`);
+    process.stdout.write(`      leader stopped: another one serves after ${ms(gap)}\n`);
     witness.start(leader);
     await isWhole(leader);
   });
@@ -154,7 +154,7 @@ describe("the witness with three real members", function () {
     const after = await ids();
     assert.notEqual(after["shenzhen"], before["shenzhen"]);
     assert.deepEqual([after["beijing"], after["shanghai"]], [before["beijing"], before["shanghai"]]);
-    console.info(`      rejoined in ${ms(took)}`);
+    process.stdout.write(`      rejoined in ${ms(took)}\n`);
   });
 
   it("goes on after a kill between its entry and its start, with and without the note of it", async () => {

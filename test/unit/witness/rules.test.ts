@@ -67,8 +67,7 @@ describe("decisions of a member of the witness", () => {
   });
 
   it("says why it waits", async () => {
-    const why = async (seen: Record<string, View>, mayFound = true) =>
-      (await call("decide", seen, mayFound)) as unknown;
+    const why = async (seen: Record<string, View>, mayFound = true) => await call("decide", seen, mayFound);
     const gone: View = { state: "unreachable" };
     assert.deepEqual(await why({ shanghai: gone, shenzhen: gone }), [
       "wait",
