@@ -42,8 +42,17 @@ def look(name, peer, tls, timeout):
                 raise ValueError(f"{answer.get('waiting')} answers in its place")
             return {"state": "empty"}
         # A member tells its clients' address through a majority: who knows one is part of a formed cluster.
-        return {"state": "member", "formed": any(member.get("clientURLs") for member in answer)}
-    except (OSError, ValueError, TypeError, AttributeError, http.client.HTTPException) as error:
+        members = [
+            {
+                "id": f"{member['id']:x}",
+                "name": member.get("name", ""),
+                "peer": (member.get("peerURLs") or [""])[0],
+                "started": bool(member.get("clientURLs")),
+            }
+            for member in answer
+        ]
+        return {"state": "member", "formed": any(member["started"] for member in members), "members": members}
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, http.client.HTTPException) as error:
         return {"state": "unreachable", "why": f"{type(error).__name__}: {error}"}
 
 

@@ -1,7 +1,8 @@
 """Decisions of a member of the witness, without any input or output.
 
 A view is what one other member showed: {"state": "unreachable"}, {"state": "empty"} (its volume holds nothing and it
-waits as we do) or {"state": "member", "formed": …} (etcd runs there; whether the cluster it knows ever had a majority).
+waits as we do) or {"state": "member", "formed": …, "members": […]} (etcd runs there; whether the cluster it knows ever
+had a majority; the list as this one member has it).
 A member is an entry of etcd's own list: {"id", "peer", "name", "started"}."""
 
 import hashlib
@@ -11,7 +12,7 @@ import re
 # must never cost a member its data.
 UNUSABLE = re.compile(
     r"crc mismatch|walpb: crc|wal: (slice|max entry|file not found|unexpected)|invalid database|checksum error"
-    r"|database file .*corrupt|data corruption|failed to recover v3 backend|failed to find (database )?snapshot"
+    r"|file size too small|unexpected fault address|database file .*corrupt|data corruption|failed to recover v3 backend|failed to find (database )?snapshot"
     r"|snap: (empty|crc)|tocommit\(\d+\) is out of range|wal: .*corrupt|unexpected EOF.*wal|page \d+ already freed|reachable pages"
     r"|version mismatch|failed to unmarshal.*(wal|snapshot)|WAL.*(broken|corrupt)",
     re.IGNORECASE,
@@ -34,6 +35,16 @@ def decide(views, may_found):
     if not may_found:
         return "wait", "founding is switched off (witness.mayFound is false) and no formed witness with a majority answers"
     return "found", f"with {listed(answering)}" if answering else "the only member"
+
+
+def claimed(views, own_peer, claim):
+    """The list in which somebody knows the entry that we added and never started; None without one. Such an entry needs
+    no majority to start, and a majority may be what it is missed for: one member and we make two."""
+    for view in views.values():
+        for member in view.get("members", []):
+            if member["peer"] == own_peer and claim is not None and member["id"] == claim:
+                return view["members"]
+    return None
 
 
 def next_step(members, own_peer, claim, own_name_answers):

@@ -190,7 +190,7 @@ export class WitnessServers {
               const text = Buffer.concat(chunks).toString();
               resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as Answer["body"] });
             } catch (error) {
-              reject(error as Error);
+              reject(error instanceof Error ? error : new Error(String(error)));
             }
           });
         },

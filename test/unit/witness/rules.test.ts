@@ -67,8 +67,7 @@ describe("decisions of a member of the witness", () => {
   });
 
   it("says why it waits", async () => {
-    const why = async (seen: Record<string, View>, mayFound = true) =>
-      (await call("decide", seen, mayFound)) as unknown;
+    const why = async (seen: Record<string, View>, mayFound = true) => await call("decide", seen, mayFound);
     const gone: View = { state: "unreachable" };
     assert.deepEqual(await why({ shanghai: gone, shenzhen: gone }), [
       "wait",
@@ -114,6 +113,16 @@ describe("decisions of a member of the witness", () => {
     );
   });
 
+  it("starts the entry it added even without a majority, and no other", async () => {
+    const list = [
+      { id: "1", peer: "https://b:2380", name: "b", started: true },
+      { id: "2", peer: OWN, name: "", started: false },
+    ];
+    const seen = { a: { state: "unreachable" }, b: { state: "member", formed: true, members: list } };
+    assert.deepEqual(await call("claimed", seen, OWN, "2"), list);
+    for (const claim of ["1", "3", null]) assert.equal(await call("claimed", seen, OWN, claim), null);
+  });
+
   it("gives etcd the list exactly as it is", async () => {
     const list = [
       { id: "1", peer: "https://b:2380", name: "b", started: true },
@@ -131,6 +140,7 @@ describe("decisions of a member of the witness", () => {
     for (const line of [
       "wal: crc mismatch",
       "panic: failed to recover v3 backend from snapshot",
+      `"msg":"failed to open database","error":"file size too small"`,
       "panic: freepages: failed to get all reachable pages (page 5: multiple references)",
       'failed to open database: "invalid database"',
     ])
