@@ -13,6 +13,7 @@ import {
   type KeyValue,
   type WitnessView,
 } from "../../../sidecar/core/region-activity.ts";
+import type { DatabaseStatus } from "../../../sidecar/core/region-status.ts";
 import { WitnessModel } from "../../support/witness-model.ts";
 
 const DNS = dnsKey("api.iam.example.com");
@@ -86,6 +87,15 @@ type Step =
   | { readonly do: "turn"; readonly who: number; readonly to: "primary" | "standby" | "starting" | "unreachable" }
   | { readonly do: "wait"; readonly seconds: number };
 
+interface Node {
+  readonly region: string;
+  readonly initiallyActive: boolean;
+  database: DatabaseStatus["state"];
+  /** What was read and decided, however long ago: acting on it comes later, or never. */
+  view: WitnessView | undefined;
+  action: ActivityAction | undefined;
+}
+
 const NAMES = ["a", "b", "c"];
 const TTL = 10;
 const who = fc.integer({ min: 0, max: NAMES.length - 1 });
@@ -120,14 +130,15 @@ describe("activity: several controllers and one witness", () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: -1, max: 2 }), (all, first) => {
         const witness = new WitnessModel();
-        const nodes = NAMES.map((region, i) => ({
-          region,
-          initiallyActive: i === first,
-          database: "primary" as "primary" | "standby" | "starting" | "unreachable",
-          // What was read and decided, however long ago: acting on it comes later, or never.
-          view: undefined as WitnessView | undefined,
-          action: undefined as ActivityAction | undefined,
-        }));
+        const nodes = NAMES.map(
+          (region, i): Node => ({
+            region,
+            initiallyActive: i === first,
+            database: "primary",
+            view: undefined,
+            action: undefined,
+          }),
+        );
         let epoch = 0;
         for (const step of all) {
           if (step.do === "wait") {
