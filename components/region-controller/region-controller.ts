@@ -155,6 +155,8 @@ export class RegionController extends pulumi.ComponentResource {
                     "/app/region-controller.mjs",
                     `${PATHS.config}/region.json`,
                   ],
+                  // Names are looked up, and files read, in threads: a resolver that hangs must not hold up the files.
+                  env: [{ name: "UV_THREADPOOL_SIZE", value: "16" }],
                   ports: [
                     { name: "https", containerPort: PORTS.regionController },
                     { name: "status", containerPort: STATUS_PORT },

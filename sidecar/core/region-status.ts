@@ -18,7 +18,7 @@ export interface ActiveAnswer {
   readonly active: ActiveRecord | undefined;
   /** Age in milliseconds of what was read from the witness; undefined when it was never read. */
   readonly ageMillis: number | undefined;
-  /** Edge of the active region. */
+  /** Edge of the active region; while nobody is active, of the one that was last; undefined while neither is known. */
   readonly edge: { readonly host: string; readonly port: number } | undefined;
 }
 

@@ -1,12 +1,11 @@
 import type { Server } from "node:http";
 import type { LookupFunction } from "node:net";
 import type { Logger } from "pino";
-import { birth, type BirthInput } from "../core/region-birth.ts";
+import { birth } from "../core/region-birth.ts";
 import type { RegionConfig } from "../core/region-config.ts";
-import { conflicts } from "../core/region-conflicts.ts";
 import { metricsText } from "../core/region-metrics.ts";
-import { fingerprint, secretProblems, TOPOLOGY, topologyFingerprint } from "../core/region-secrets.ts";
-import type { ActiveAnswer, BirthAnswer, Problem, RegionStatus, WitnessMember } from "../core/region-status.ts";
+import { fingerprint, TOPOLOGY, topologyFingerprint } from "../core/region-secrets.ts";
+import type { BirthAnswer, RegionStatus, WitnessMember } from "../core/region-status.ts";
 import { Activity } from "./activity.ts";
 import { Consistency } from "./consistency.ts";
 import { Database } from "./database.ts";
@@ -19,6 +18,7 @@ import { Replication } from "./replication.ts";
 import { ControllerServer } from "./server.ts";
 import { serveStatus } from "./status-server.ts";
 import { readSecret, TlsFiles } from "./tls.ts";
+import { activeAnswer, allProblems, birthInput, type Knowledge } from "./views.ts";
 import { WitnessClient } from "./witness-client.ts";
 
 /** Pause between two looks at the members of the witness, and at the shared secrets, in milliseconds. */
@@ -85,6 +85,8 @@ export class RegionController {
   async run(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const ended = AbortSignal.any([signal, stop.signal]);
+    // What waits for a database would wait for its time-out.
+    ended.addEventListener("abort", () => void Promise.all([this.#database.close(), this.#digests.close()]));
     const server = new ControllerServer(this.#config, this.#tls, this.#answers(), this.#log);
     let status: Server | undefined;
     try {
@@ -157,7 +159,7 @@ export class RegionController {
       database: this.#database.last.status,
       links,
       consistency: this.#consistency!.status,
-      problems: this.#allProblems(),
+      problems: allProblems(this.#known),
       fingerprints: this.#fingerprints,
     };
   }
@@ -194,7 +196,7 @@ export class RegionController {
     );
     const topology = [TOPOLOGY, topologyFingerprint(this.#config)] as const;
     this.#fingerprints = Object.fromEntries([...(await Promise.all(entries)), topology]);
-    this.#problems.update(this.#allProblems(), this.#activity.active?.epoch);
+    this.#problems.update(allProblems(this.#known), this.#activity.active?.epoch);
   }
 
   /** The region that is active, or was last, by the best word there is: the witness', however old, then the peers', then
@@ -223,65 +225,24 @@ export class RegionController {
     return state === "standby" && theirs?.state === "primary" && theirs.systemId === systemId ? source : undefined;
   }
 
-  #allProblems(): Problem[] {
-    const { region, regions } = this.#config;
-    const peers = this.#peers.names.flatMap((name) => {
-      const status = this.#peers.status(name);
-      return status ? [{ name, status }] : [];
-    });
-    const found: Problem[] = [
-      ...this.#activity.problems,
-      ...conflicts({
-        region,
-        own: this.#database.last.status,
-        peers: peers.map(({ name, status }) => ({
-          region: name,
-          database: status.database,
-          history: this.#replication.historyOf(name),
-        })),
-        slots: Object.fromEntries(this.#peers.names.map((name) => [name, regions[name]!.slot])),
-        ownSlot: regions[region]!.slot,
-      }),
-      ...secretProblems(
-        region,
-        this.#fingerprints,
-        Object.fromEntries(peers.map(({ name, status }) => [name, status.fingerprints])),
-      ),
-      ...this.#consistency!.problems,
-      ...this.#witnessProblems(),
-    ];
-    return found.filter(
-      ({ kind, subject }, i) => found.findIndex((other) => other.kind === kind && other.subject === subject) === i,
-    );
-  }
-
-  #witnessProblems(): Problem[] {
-    const { lastError } = this.#activity;
-    if (!this.#activity.reachable && lastError !== undefined)
-      return [{ kind: "witness-unreachable", subject: this.#config.region, message: lastError }];
-    return this.#members
-      .filter(({ healthy }) => !healthy)
-      .map(({ region }) => ({
-        kind: "witness-member-down",
-        subject: region,
-        message: `the witness' member of ${region} does not answer, or has no leader`,
-      }));
+  get #known(): Knowledge {
+    return {
+      config: this.#config,
+      activity: this.#activity,
+      database: this.#database,
+      peers: this.#peers,
+      replication: this.#replication,
+      consistency: this.#consistency!,
+      members: this.#members,
+      fingerprints: this.#fingerprints,
+    };
   }
 
   #answers() {
     return {
-      active: (): ActiveAnswer => {
-        const { region, regions } = this.#config;
-        const named = this.#activity.named;
-        return {
-          region,
-          active: this.#activity.active,
-          ageMillis: this.#activity.ageMillis,
-          edge: named === undefined ? undefined : regions[named]?.edge,
-        };
-      },
+      active: () => activeAnswer(this.#known),
       birth: (): BirthAnswer => {
-        const answer = birth(this.#birthInput());
+        const answer = birth(birthInput(this.#known));
         this.#log.info(
           { event: "birth", as: answer.as, epoch: this.#activity.active?.epoch, cause: answer.cause },
           `an empty database is told to ${answer.as === "wait" ? "wait" : `be a ${answer.as}`}: ${answer.cause}`,
@@ -293,26 +254,6 @@ export class RegionController {
       digest: (query: Parameters<Digests["read"]>[0]) => this.#digests.read(query),
       sessions: async (path: string, query: URLSearchParams, signal: AbortSignal) =>
         this.#sessions?.handle(path, query, signal),
-    };
-  }
-
-  #birthInput(): BirthInput {
-    const { region, regions, links } = this.#config;
-    const { exists, isStandbyCluster, source } = this.#database.last;
-    const slot = regions[region]!.slot;
-    return {
-      region,
-      informed: this.#database.looked && this.#peers.allAsked,
-      regions: Object.fromEntries(
-        Object.entries(regions).map(([name, { priority, initiallyActive, postgres }]) => [
-          name,
-          { priority, initiallyActive, source: { host: postgres.host, port: postgres.port, slot } },
-        ]),
-      ),
-      links,
-      cluster: !exists ? undefined : isStandbyCluster ? { as: "standby", source } : { as: "primary" },
-      witness: this.#activity.word,
-      peers: this.#peers.words,
     };
   }
 }

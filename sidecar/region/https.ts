@@ -1,4 +1,4 @@
-import { request } from "node:https";
+import { request, type Agent } from "node:https";
 import type { TlsFiles } from "./tls.ts";
 
 export interface CallOptions {
@@ -31,9 +31,21 @@ export class StatusError extends Error {
 /** One HTTPS call with the controller's certificate; the server's is held against the name in the URL.
  *  @throws when there is no whole answer before the deadline */
 export async function call(tls: TlsFiles, url: string, options: CallOptions): Promise<CallAnswer> {
-  const { timeoutMillis, maxBytes = 8 * 1024 ** 2 } = options;
+  const timeout = AbortSignal.timeout(options.timeoutMillis);
   const agent = await tls.agent();
-  const timeout = AbortSignal.timeout(timeoutMillis);
+  try {
+    return await once(agent, url, options, timeout);
+  } catch (error) {
+    // A kept connection that the other side had closed in the same moment: nothing was asked yet.
+    if (!(error instanceof StaleConnection)) throw error;
+    return await once(agent, url, options, timeout);
+  }
+}
+
+class StaleConnection extends Error {}
+
+function once(agent: Agent, url: string, options: CallOptions, timeout: AbortSignal): Promise<CallAnswer> {
+  const { timeoutMillis, maxBytes = 8 * 1024 ** 2 } = options;
   const signal = options.signal ? AbortSignal.any([timeout, options.signal]) : timeout;
   const body = options.body === undefined ? undefined : Buffer.from(JSON.stringify(options.body));
   return new Promise((resolve, reject) => {
@@ -62,7 +74,11 @@ export async function call(tls: TlsFiles, url: string, options: CallOptions): Pr
         response.on("end", () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) }));
       },
     );
-    sent.on("error", fail);
+    sent.on("error", (error: NodeJS.ErrnoException) => {
+      const stale = sent.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE");
+      if (stale && !timeout.aborted) reject(new StaleConnection(error.message));
+      else fail(error);
+    });
     sent.end(body);
   });
 }

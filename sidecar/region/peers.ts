@@ -97,7 +97,7 @@ export class Peers {
     } catch (error) {
       peer.status = undefined;
       peer.lastError = reasonOf(error);
-      throw new Error(`the controller of ${region}: ${reasonOf(error)}`);
+      throw new Error(`the controller of ${region}: ${reasonOf(error)}`, { cause: error });
     } finally {
       peer.asked = true;
     }

@@ -18,7 +18,7 @@ export function serveStatus(answers: StatusAnswers, port: number): Promise<Serve
     };
     const json = (code: number, body: unknown) => send(code, `${JSON.stringify(body)}\n`);
     if (request.method !== "GET") return json(405, { error: "only GET" });
-    switch (request.url) {
+    switch (request.url ?? "") {
       case "/healthz": {
         const alive = answers.alive();
         return json(alive ? 200 : 503, { alive });

@@ -9,7 +9,7 @@ const FRESH_MILLIS = 5000;
 /** How long connections under a replaced certificate may still be used, in milliseconds: longer than any call. */
 const RETIRE_MILLIS = 30_000;
 /** Connections to one address that are kept at most. */
-const MAX_SOCKETS = 8;
+const MAX_SOCKETS = 16;
 
 export interface TlsMaterial {
   readonly ca: Buffer;

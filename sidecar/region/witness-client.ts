@@ -91,14 +91,12 @@ export class WitnessClient {
           // Without a token: a member tells this also when there is no majority to log in with.
           const anonymous = { ...endpoint, token: undefined };
           const answer = await this.#post(anonymous, "/v3/maintenance/status", {}, signal);
-          const header = (answer["header"] ?? {}) as { member_id?: string };
-          const leader = String(answer["leader"] ?? "0");
-          const errors = (answer["errors"] ?? []) as string[];
+          const { header, leader = "0", errors = [], version = "" } = answer as MemberStatus;
           return {
             region: endpoint.region,
             healthy: leader !== "0" && errors.length === 0,
-            leader: leader !== "0" && leader === header.member_id,
-            version: String(answer["version"] ?? ""),
+            leader: leader !== "0" && leader === header?.member_id,
+            version,
           };
         } catch {
           return { region: endpoint.region, healthy: false, leader: false, version: "" };
@@ -172,6 +170,14 @@ export class WitnessClient {
     const detail = typeof error === "string" ? error : ((error as { message?: string } | undefined)?.message ?? text);
     throw new StatusError(url, status, detail);
   }
+}
+
+interface MemberStatus {
+  readonly header?: { readonly member_id?: string };
+  /** Id of the leader; left out, or 0, while there is none. */
+  readonly leader?: string;
+  readonly errors?: readonly string[];
+  readonly version?: string;
 }
 
 interface RawKeyValue {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -307,8 +308,63 @@ describe("region controllers of three regions with a real witness", function () 
     });
   });
 
+  describe("as a process", () => {
+    const main = new URL("../../sidecar/region/main.ts", import.meta.url).pathname;
+    const spawnMain = (file: string) => {
+      const child = spawn(process.execPath, [main, file], { stdio: ["ignore", "pipe", "pipe"] });
+      const output = { text: "" };
+      for (const stream of [child.stdout, child.stderr])
+        stream.on("data", (chunk: Buffer) => (output.text += chunk.toString()));
+      const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
+      return { child, output, exit };
+    };
+
+    it("ends with 0 when it is told to, and leaves activity to who comes back", async () => {
+      await stop("beijing");
+      const config = configOf("beijing");
+      const local = (url: string) => url.replace("witness-beijing.test", "localhost");
+      const own = { ...config.regions["beijing"]!, witness: local(witness.url("beijing")) };
+      await writeFile(world.path("region.json"), JSON.stringify({ ...config, regions: { beijing: own }, links: [] }));
+      const { child, output, exit } = spawnMain(world.path("region.json"));
+      try {
+        await eventually("it holds activity", 15_000, () => /"event":"(keeping|claimed)"/.test(output.text));
+        const begun = performance.now();
+        child.kill("SIGTERM");
+        assert.equal(await exit, 0, output.text);
+        assert.ok(performance.now() - begun < 5000);
+        assert.equal((await view()).active?.region, "beijing");
+      } finally {
+        child.kill("SIGKILL");
+      }
+      for (const line of output.text.trim().split("\n")) {
+        const { service, region, event, cause } = JSON.parse(line) as Record<string, unknown>;
+        assert.deepEqual(
+          [service, region, typeof event, typeof cause],
+          ["region-controller", "beijing", "string", "string"],
+        );
+      }
+    });
+
+    it("says what is wrong with its configuration, by the path", async () => {
+      await writeFile(world.path("bad.json"), JSON.stringify({ ...configOf("beijing"), region: 7, surplus: 1 }));
+      const { output, exit } = spawnMain(world.path("bad.json"));
+      assert.equal(await exit, 1);
+      assert.match(
+        output.text,
+        /bad\.json is not a configuration of the region controller:\n {2}region: .*expected string/,
+      );
+      assert.match(output.text, /surplus/);
+      await writeFile(world.path("bad.json"), JSON.stringify({ ...configOf("beijing"), region: "guangzhou" }));
+      const other = spawnMain(world.path("bad.json"));
+      assert.equal(await other.exit, 1);
+      assert.match(other.output.text, /guangzhou is not one of its regions: beijing, shanghai, shenzhen/);
+    });
+  });
+
   describe("told to stop", () => {
     it("stops soon after it is told to, whatever it waits for", async () => {
+      const controller = start("beijing");
+      await eventually("it holds activity", 15_000, () => controller.log.some(({ event }) => event === "keeping"));
       witness.freeze("beijing");
       witness.freeze("shanghai");
       try {

@@ -13,6 +13,7 @@ import {
   type KeyValue,
   type WitnessView,
 } from "../../../sidecar/core/region-activity.ts";
+import type { DatabaseStatus } from "../../../sidecar/core/region-status.ts";
 import { WitnessModel } from "../../support/witness-model.ts";
 
 const DNS = dnsKey("api.iam.example.com");
@@ -67,6 +68,21 @@ describe("activity: what the witness holds", () => {
     assert.deepEqual(JSON.parse(dnsRecord("api-a.iam.example.com", 5)), { host: "api-a.iam.example.com", ttl: 5 });
   });
 
+  it("the platform's name is brought back by the active region alone, and only while its record is the one it read", () => {
+    const dns = { key: DNS, value: "here" };
+    const own = [kv(WITNESS_KEYS.epoch, "1"), recordOf("a", 1), kv(WITNESS_KEYS.last, "a")];
+    const read = witnessView([...own, kv(DNS, "elsewhere")], DNS);
+    assert.equal(dnsRepair(read, "b", dns), undefined);
+    assert.equal(dnsRepair(witnessView([...own, kv(DNS, "here")], DNS), "a", dns), undefined);
+    const repair = dnsRepair(read, "a", dns)!;
+    const witness = new WitnessModel();
+    witness.keys.set(WITNESS_KEYS.active, { ...recordOf("b", 2), modRevision: 2 });
+    assert.equal(witness.commit(repair), false);
+    witness.keys.set(WITNESS_KEYS.active, recordOf("a", 1));
+    assert.equal(witness.commit(repair), true);
+    assert.equal(witness.keys.get(DNS)?.value, "here");
+  });
+
   it("is loud about a primary that is not the active region's", () => {
     const view = witnessView([kv(WITNESS_KEYS.epoch, "4"), recordOf("b", 4), kv(WITNESS_KEYS.last, "b")], DNS);
     const problems = (database: "primary" | "standby", witness = view) =>
@@ -85,6 +101,15 @@ type Step =
   | { readonly do: "read" | "act" | "restart"; readonly who: number }
   | { readonly do: "turn"; readonly who: number; readonly to: "primary" | "standby" | "starting" | "unreachable" }
   | { readonly do: "wait"; readonly seconds: number };
+
+interface Node {
+  readonly region: string;
+  readonly initiallyActive: boolean;
+  database: DatabaseStatus["state"];
+  /** What was read and decided, however long ago: acting on it comes later, or never. */
+  view: WitnessView | undefined;
+  action: ActivityAction | undefined;
+}
 
 const NAMES = ["a", "b", "c"];
 const TTL = 10;
@@ -113,6 +138,30 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   { minLength: 40, maxLength: 160, size: "max" },
 );
 
+/** A claim's conditions one by one: each alone must be enough to refuse. */
+describe("activity: a claim", () => {
+  const decided = witnessView([kv(WITNESS_KEYS.epoch, "5", { modRevision: 3 }), kv(WITNESS_KEYS.last, "a")], DNS);
+  const claim = claimTransaction(decided, {
+    record: { region: "a", epoch: 6, since: "" },
+    lease: "1",
+    dns: { key: DNS, value: "a" },
+  });
+  const commit = (...changes: KeyValue[]) => {
+    const witness = new WitnessModel();
+    witness.grant(10);
+    for (const each of [kv(WITNESS_KEYS.epoch, "5", { modRevision: 3 }), kv(WITNESS_KEYS.last, "a"), ...changes])
+      witness.keys.set(each.key, each);
+    return witness.commit(claim);
+  };
+
+  it("holds only while nobody is active, the epoch is the one that was read, and this region was last", () => {
+    assert.equal(commit(), true);
+    assert.equal(commit(recordOf("b", 5)), false);
+    assert.equal(commit(kv(WITNESS_KEYS.epoch, "5", { modRevision: 4 })), false);
+    assert.equal(commit(kv(WITNESS_KEYS.last, "b")), false);
+  });
+});
+
 describe("activity: several controllers and one witness", () => {
   it("one record, epochs that grow with every claim, never claimed without a primary nor taken from another", () => {
     let claims = 0;
@@ -120,13 +169,12 @@ describe("activity: several controllers and one witness", () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: -1, max: 2 }), (all, first) => {
         const witness = new WitnessModel();
-        const nodes = NAMES.map((region, i) => ({
+        const nodes = NAMES.map((region, i): Node => ({
           region,
           initiallyActive: i === first,
-          database: "primary" as "primary" | "standby" | "starting" | "unreachable",
-          // What was read and decided, however long ago: acting on it comes later, or never.
-          view: undefined as WitnessView | undefined,
-          action: undefined as ActivityAction | undefined,
+          database: "primary",
+          view: undefined,
+          action: undefined,
         }));
         let epoch = 0;
         for (const step of all) {

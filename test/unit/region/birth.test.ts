@@ -96,8 +96,8 @@ describe("what an empty database becomes, rule by rule", () => {
       ask("beijing", {
         witness: cutOff(9e9),
         peers: [
-          peer("shanghai", { active: record("shanghai", 2), hasData: true }),
-          peer("shenzhen", { active: record("beijing", 1) }),
+          peer("shanghai", { active: record("beijing", 1), hasData: true }),
+          peer("shenzhen", { active: record("shanghai", 2) }),
         ],
       }),
       "standby of shanghai",
