@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { PATHS } from "../../sidecar/core/session-protocol.ts";
 import { CLOCK_MARGIN_MILLIS } from "../../sidecar/core/session-log.ts";
 import { parseClusterNodes } from "../../sidecar/core/redis-nodes.ts";
+import { inRanges, keySlot } from "../../sidecar/core/redis-slots.ts";
 import { eventually } from "../support/redis-servers.ts";
 import { FAST_LINK, Network, SessionSite, type Controller } from "../support/session-site.ts";
 
@@ -399,6 +400,42 @@ describe("copying of sessions between two real Redis Clusters", function () {
     }
     await writeMany("thawed", 300);
     await eventually("all is the same", 30_000, same, 200);
+  });
+
+  it("goes on with the other masters when one and its replica are lost, and leaves the lost slots' keys", async function () {
+    this.timeout(150_000);
+    const views = await Promise.all(
+      beijing.servers.nodes
+        .filter((node) => node.process !== undefined)
+        .map(async (node) => ({
+          node,
+          self: parseClusterNodes(await beijing.servers.ask(node, "keeper", "CLUSTER", "NODES")).self,
+        })),
+    );
+    const alone = views.find(
+      ({ self }) => self.slots.length > 0 && !views.some((other) => other.self.masterId === self.id),
+    )!;
+    const isLost = (key: string) => inRanges(alone.self.slots, keySlot(key));
+    const keys = Array.from({ length: 60 }, (_, i) => `session:{lost${i}}.x`);
+    for (const key of keys) await beijing.app.set(key, "before");
+    await eventually("all is the same", 20_000, same, 200);
+    await beijing.servers.kill(alone.node);
+    const served = keys.filter((key) => !isLost(key));
+    for (const key of served)
+      await eventually("it is written", 10_000, async () => (await beijing.app.set(key, "after")) === "OK");
+    const took = await eventually(
+      "the others are followed",
+      90_000,
+      async () => (await Promise.all(served.map((key) => shanghai.app.get(key)))).every((value) => value === "after"),
+      500,
+    );
+    process.stdout.write(`      the others were followed after ${(took / 1000).toFixed(0)} s\n`);
+    await eventually("the walk is over", 30_000, () => status().lagSeconds === 0);
+    const lost = keys.filter(isLost);
+    assert.ok(lost.length > 0 && served.length > 0);
+    for (const key of lost) assert.equal(await shanghai.app.get(key), "before");
+    await beijing.servers.restartContainer(alone.node);
+    await eventually("all is the same", 40_000, same, 200);
   });
 
   it("ends when told to", async () => {

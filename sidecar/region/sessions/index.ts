@@ -41,7 +41,7 @@ export interface SessionSync {
   /** The link from the present source; empty without one. */
   links(): LinkStatus[];
   /** Whether writes to the local Redis are on their way. Once `activeSource` has changed, false within one call time-out
-   *  and for good: a region that becomes active may wait for it. */
+   *  and for good: a region that becomes active may wait for it. (A frozen Redis may still have commands in its buffers.) */
   readonly writing: boolean;
   /** Compares a sample of keys with the source's.
    *  @throws when that cannot be done now */
