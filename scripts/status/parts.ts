@@ -143,9 +143,7 @@ const LEADING: readonly string[] = [ROLE_VALUES.primary, ROLE_VALUES.standbyLead
 function clusterRows(facts: RegionFacts): PartRow[] {
   const database = facts.pods.filter((pod) => pod.metadata.labels?.["app.kubernetes.io/name"] === "postgresql");
   if (database.length === 0) return [];
-  const leaders = database.filter((pod) =>
-    LEADING.includes(pod.metadata.labels?.["role"] ?? ""),
-  );
+  const leaders = database.filter((pod) => LEADING.includes(pod.metadata.labels?.["role"] ?? ""));
   if (leaders.length === 1) return [];
   const names = leaders.map((pod) => pod.metadata.name).join(", ");
   return [

@@ -59,7 +59,7 @@ describe("Pulumi.yaml and the schema", () => {
       assert.ok(entry);
       const json = z.toJSONSchema(schema as z.ZodType, { io: "input", unrepresentable: "any" });
       // Of several shapes, each is of the same type.
-      const types = new Set(json.type ? [json.type] : (json.oneOf ?? json.anyOf)?.map((one) => (one as Typed).type));
+      const types = new Set([json, ...(json.oneOf ?? json.anyOf ?? [])].flatMap((one) => (one as Typed).type ?? []));
       assert.deepEqual([...types], [entry.type]);
       assert.ok(
         json.description?.startsWith(entry.description ?? "?"),
