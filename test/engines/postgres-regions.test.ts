@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { access, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -124,6 +124,9 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
   it("makes a standby cluster that streams through its slot, over TLS, with every region's slot on each member", async () => {
     shanghai.birth = standby("beijing", "shanghai");
     for (const pod of [0, 1]) shanghai.startPod(pod);
+    const birth = join(shanghai.folder, "pod-0/patroni/config/40-birth.yml");
+    const told = await until("the answer in a file", 60_000, () => readFile(birth, "utf8"));
+    assert.match(told, /"host": "postgresql-beijing\.iam\.example\.com"/);
     for (const pod of [0, 1])
       await until(
         `rows in shanghai-${pod}`,
@@ -282,8 +285,22 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
         for (const password of Object.values<string>({ ...PASSWORDS })) assert.ok(!region.log(pod).includes(password));
   });
 
-  it("keeps the birth's answer to the run-time folder, beside links to what is mounted", async () => {
-    const birth = await readFile(join(shenzhen.folder, "pod-0/patroni/config/40-birth.yml"), "utf8").catch(() => "");
-    assert.equal(birth, "", "a start with a database has no such file");
+  it("gives Patroni the birth's answer once, and what changes in the mounted files always", async () => {
+    const started = (region: DatabaseRegion) => readdir(join(region.folder, "pod-0/patroni/config"));
+    // Shenzhen's last start had a database; its folder is links alone.
+    assert.deepEqual(await started(shenzhen), [
+      "10-patroni.yml",
+      "20-dynamic.yml",
+      "30-credentials.yml",
+      "35-test.yml",
+    ]);
+    const mounted = join(shenzhen.folder, "pod-0/config/10-patroni.yml");
+    const changed = (await readFile(mounted, "utf8")).replace(/(monitor) 127\.0\.0\.0\/8/, "$1 127.3.0.0/16");
+    await writeFile(`${mounted}.new`, changed);
+    await rename(`${mounted}.new`, mounted);
+    await until("the new rule", 30_000, async () => {
+      const found = await shenzhen.psql(0, "select count(*) from pg_hba_file_rules where address = '127.3.0.0'");
+      return found === "1";
+    });
   });
 });
