@@ -108,7 +108,8 @@ describe("the network between regions", function () {
       `round trip at 15 ms ± 1 each way: mean ${mean(rtts).toFixed(2)} ms, least ${low.toFixed(2)}, median ${middle.toFixed(2)}, 95th percentile ${high.toFixed(2)}`,
     );
     assert.equal(lost, 0);
-    assert.ok(low >= 28 && middle >= 29.5 && middle < 33, `${low} ${middle}`);
+    // A busy machine adds to some round trips, never to all, and takes from none.
+    assert.ok(low >= 28 && low < 32 && middle >= 29.5, `${low} ${middle}`);
     assert.ok(high - low > 1, "jitter is seen");
   });
 
@@ -119,8 +120,8 @@ describe("the network between regions", function () {
       delayMicros: 60_000,
       jitterMicros: 0,
     });
-    const middle = quantile((await measure<Pings>("beijing", "ping", "shanghai", 30, 5)).rtts, 0.5);
-    assert.ok(middle > 73 && middle < 79, `${middle}`);
+    const low = quantile((await measure<Pings>("beijing", "ping", "shanghai", 60, 5)).rtts, 0);
+    assert.ok(low >= 74 && low < 79, `${low}`);
     await askWan(wan, { op: "reset" });
   });
 
@@ -237,7 +238,7 @@ describe("the network between regions", function () {
     assert.deepEqual(await pids(), before);
     const faster = { ...start, links: links.map((l) => ({ ...l, delayMicros: 5_000 })) };
     await ensureNetwork(plan("beijing"), faster);
-    assert.ok(quantile((await measure<Pings>("beijing", "ping", "shanghai", 30, 5)).rtts, 0.5) < 13);
+    assert.ok(quantile((await measure<Pings>("beijing", "ping", "shanghai", 60, 5)).rtts, 0) < 15);
     await ensureNetwork(plan("beijing"), start);
   });
 
