@@ -114,7 +114,9 @@ const regions = z
       .min(1)
       .max(1024)
       .default(16)
-      .describe("idle connections to another region's edge that each worker keeps open; a new one costs three ways"),
+      .describe(
+        "idle connections to another region's edge that each worker keeps open; a new one costs two round trips more",
+      ),
     keepaliveIdleSeconds: z
       .int()
       .min(1)

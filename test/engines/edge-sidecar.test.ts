@@ -139,7 +139,7 @@ describe("the edge sidecar", function () {
     await start();
     await until(async () => (await route())?.route.to === "remote");
     for (const says of [
-      "silent",
+      undefined,
       "no json",
       '{"region":"shanghai","active":{"region":"shanghai","epoch":"9"}}',
     ] as const) {
@@ -167,7 +167,7 @@ describe("the edge sidecar", function () {
     controller.says = active("beijing", 6);
     await start();
     await until(async () => (await route())?.route.to === "remote");
-    controller.says = "silent";
+    controller.says = undefined;
     await stop("SIGKILL");
     await start();
     await settled();

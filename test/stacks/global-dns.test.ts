@@ -174,7 +174,7 @@ describe("the GlobalDns component", () => {
     const path = (value: object) => {
       const result = globalDnsSettings.safeParse(value);
       assert.equal(result.success, false, JSON.stringify(value));
-      return result.error!.issues.map((issue) => issue.path.join(".")).join();
+      return result.error.issues.map((issue) => issue.path.join(".")).join();
     };
     assert.equal(path({ provider: "route53" }), "provider");
     assert.equal(path({ provider: "coredns", image: "coredns/coredns:latest" }), "image");
@@ -185,7 +185,7 @@ describe("the GlobalDns component", () => {
     );
     assert.equal(path({ provider: "none", replicas: 2 }), "");
     await assert.rejects(globalDns({}, { regions: ["beijing", "shenzhen"] }), (error: pulumi.InputPropertiesError) => {
-      assert.equal(error.errors![0]!.propertyPath, "regions");
+      assert.equal(error.errors[0]!.propertyPath, "regions");
       return true;
     });
   });
