@@ -89,6 +89,12 @@ const regions = z
       .max(30_000)
       .default(1000)
       .describe("time-out of one question, and of resolving another edge's name, in milliseconds"),
+    firstAnswerSeconds: z
+      .int()
+      .min(0)
+      .max(300)
+      .default(5)
+      .describe("how long a pod that starts waits to hear who is active before it takes requests anyway"),
     resolveSeconds: z
       .int()
       .min(1)
