@@ -43,6 +43,14 @@ export function edgePod(args: EdgePodArgs): PodSpec {
     ...podDefaults(ctx, COMPONENTS.edge),
     serviceAccountName: SERVICES.edge,
     terminationGracePeriodSeconds: gracePeriodSeconds(settings),
+    // Names of other regions are complete, so no search list is walked, and a lost answer is asked for again soon.
+    dnsConfig: {
+      options: [
+        { name: "ndots", value: "1" },
+        { name: "timeout", value: "1" },
+        { name: "attempts", value: "2" },
+      ],
+    },
     initContainers: [
       {
         name: "wait-for-names",

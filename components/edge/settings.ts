@@ -89,6 +89,12 @@ const regions = z
       .max(30_000)
       .default(1000)
       .describe("time-out of one question, and of resolving another edge's name, in milliseconds"),
+    firstAnswerSeconds: z
+      .int()
+      .min(0)
+      .max(300)
+      .default(5)
+      .describe("how long a pod that starts waits to hear who is active before it takes requests anyway"),
     resolveSeconds: z
       .int()
       .min(1)
@@ -114,7 +120,9 @@ const regions = z
       .min(1)
       .max(1024)
       .default(16)
-      .describe("idle connections to another region's edge that each worker keeps open; a new one costs three ways"),
+      .describe(
+        "idle connections to another region's edge that each worker keeps open; a new one costs two round trips more",
+      ),
     keepaliveIdleSeconds: z
       .int()
       .min(1)

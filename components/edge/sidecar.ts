@@ -24,6 +24,7 @@ export function sidecarConfig(ctx: RegionContext, { regions }: EdgeSettings): st
     },
     pollMillis: regions.pollMillis,
     callTimeoutMillis: regions.callTimeoutMillis,
+    firstAnswerMillis: regions.firstAnswerSeconds * 1000,
     resolveMillis: regions.resolveSeconds * 1000,
     addressMillis: regions.addressSeconds * 1000,
     routeFile: `${PATHS.upstreams}/route.conf`,
@@ -39,7 +40,6 @@ export function sidecarConfig(ctx: RegionContext, { regions }: EdgeSettings): st
 
 /** The sidecar beside NGINX: it asks who is active, and writes which way requests go. */
 export function sidecarContainer(ctx: RegionContext, settings: EdgeSettings): k8s.types.input.core.v1.Container {
-  const probe = { httpGet: { path: "/healthz", port: "status" } };
   return {
     name: SIDECAR,
     image: imageReference(ctx.images, "node"),
@@ -51,8 +51,15 @@ export function sidecarContainer(ctx: RegionContext, settings: EdgeSettings): k8
       { name: "client-tls", mountPath: PATHS.clientTls, readOnly: true },
       { name: "upstreams", mountPath: PATHS.upstreams },
     ],
-    // Whether its loop goes round and nothing of the controller. No readiness: without it NGINX serves as before.
-    livenessProbe: { ...probe, initialDelaySeconds: 30, periodSeconds: 20, timeoutSeconds: 5 },
+    // For the first answer, and not for the controller: once it is ready it stays so.
+    readinessProbe: { httpGet: { path: "/readyz", port: "status" }, periodSeconds: 2, timeoutSeconds: 2 },
+    // Whether its loop goes round and nothing of the controller.
+    livenessProbe: {
+      httpGet: { path: "/healthz", port: "status" },
+      initialDelaySeconds: 30,
+      periodSeconds: 20,
+      timeoutSeconds: 5,
+    },
     // As long as NGINX takes new requests they must go the right way.
     ...(settings.preStopSeconds > 0
       ? { lifecycle: { preStop: { exec: { command: ["/bin/sleep", String(settings.preStopSeconds)] } } } }

@@ -71,7 +71,7 @@ const coredns = z.strictObject({
     .prefault({ cpu: "50m", cpuLimit: "500m", memory: "128Mi" })
     .describe("CPU and memory of CoreDNS in a pod"),
   sidecarResources: resources
-    .prefault({ cpu: "20m", cpuLimit: "250m", memory: "96Mi" })
+    .prefault({ cpu: "20m", cpuLimit: "250m", memory: "128Mi" })
     .describe("CPU and memory of the sidecar in a pod, which gives CoreDNS its way to the witness"),
 });
 

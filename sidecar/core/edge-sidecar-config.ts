@@ -12,6 +12,7 @@ export const edgeSidecarConfig = z.strictObject({
     .describe("what is shown to the controller, and by which it is known; read anew for each connection"),
   pollMillis: millis.describe("pause between two questions"),
   callTimeoutMillis: millis.describe("time-out of one question, connecting included, and of resolving a name"),
+  firstAnswerMillis: z.int().min(0).describe("how long after its start it waits for a first answer before it is ready"),
   resolveMillis: millis.describe("how often the other edge's name is resolved again"),
   addressMillis: z.int().min(0).describe("a change of its addresses is taken over at most once in so long"),
   routeFile: path.describe("file that NGINX includes; written whole, by rename"),
@@ -22,6 +23,10 @@ export const edgeSidecarConfig = z.strictObject({
       keepaliveIdleSeconds: z.int().min(1).describe("after which an idle one is closed"),
     })
     .describe("connections to another region's edge"),
-  statusPort: z.int().min(0).max(65535).describe("port of /healthz and /status, plain HTTP; 0 for any free one"),
+  statusPort: z
+    .int()
+    .min(0)
+    .max(65535)
+    .describe("port of /healthz, /readyz and /status, plain HTTP; 0 for any free one"),
 });
 export type EdgeSidecarConfig = z.infer<typeof edgeSidecarConfig>;

@@ -50,7 +50,9 @@ export class Follower {
   #heardAt: string | undefined;
   #cause = "not asked yet";
   #changes = 0;
+  #ready = false;
   #endedAt = performance.now();
+  readonly #startedAt = performance.now();
 
   constructor(config: EdgeSidecarConfig, log: Logger, resolve: Resolve = resolveName) {
     this.#config = config;
@@ -76,6 +78,12 @@ export class Follower {
   get alive(): boolean {
     const { pollMillis, callTimeoutMillis } = this.#config;
     return performance.now() - this.#endedAt < 10_000 + 3 * pollMillis + 5 * callTimeoutMillis;
+  }
+
+  /** Whether NGINX has been told where requests go, or nobody has said so for long enough: a pod that just starts in a
+   *  region that is not active shall not take requests that it would serve itself. Once true it stays true. */
+  get ready(): boolean {
+    return this.#ready || performance.now() - this.#startedAt >= this.#config.firstAnswerMillis;
   }
 
   /** Runs until aborted. Errors of single rounds are logged and the loop goes on. */
@@ -106,6 +114,7 @@ export class Follower {
     this.#cause = cause;
     const file: RouteFile = { ...known, addresses: await this.#addressesOf(known) };
     if (!isSameWay(file, this.#written)) await this.#write(file);
+    this.#ready ||= known.epoch !== undefined;
   }
 
   async #remember(): Promise<void> {

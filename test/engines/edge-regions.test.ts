@@ -243,6 +243,31 @@ describe("edges of two regions", function () {
     }
   });
 
+  it("lose no GET when the other one reloads", async () => {
+    beijing = await start("beijing", UNLIMITED);
+    shanghai = await start("shanghai", UNLIMITED);
+    try {
+      await routed(shanghai, toEdge("beijing", beijing.ports.peer), "beijing");
+      let stop = false;
+      const statuses: number[] = [];
+      const client = async () => {
+        while (!stop) statuses.push((await ask(shanghai, "/api/slow/10")).status);
+      };
+      const clients = [client(), client(), client(), client()];
+      for (const frame of ["SAMEORIGIN", "DENY", "SAMEORIGIN"]) {
+        await beijing.change({ drainSeconds: 5, ...UNLIMITED, securityHeaders: { "X-Frame-Options": frame } });
+        await until(async () => (await ask(beijing, "/api/users")).headers["x-frame-options"] === frame);
+      }
+      stop = true;
+      await Promise.all(clients);
+      assert.ok(statuses.length > 100, `${statuses.length} requests`);
+      assert.deepEqual(new Set(statuses), new Set([200]));
+    } finally {
+      await shanghai.stop();
+      await beijing.stop();
+    }
+  });
+
   describe("the active one out of reach", () => {
     before(async () => {
       shanghai = await start("shanghai", { ...UNLIMITED, upstream: { readTimeoutSeconds: 1 } });

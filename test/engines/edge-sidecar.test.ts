@@ -59,6 +59,7 @@ describe("the edge sidecar", function () {
       tls: { caFile: join(tls, "ca.crt"), certFile: join(tls, "tls.crt"), keyFile: join(tls, "tls.key") },
       pollMillis: 100,
       callTimeoutMillis: 500,
+      firstAnswerMillis: 3000,
       resolveMillis: 1000,
       addressMillis: 0,
       routeFile: join(routes, "route.conf"),
@@ -139,7 +140,7 @@ describe("the edge sidecar", function () {
     await start();
     await until(async () => (await route())?.route.to === "remote");
     for (const says of [
-      "silent",
+      undefined,
       "no json",
       '{"region":"shanghai","active":{"region":"shanghai","epoch":"9"}}',
     ] as const) {
@@ -163,11 +164,27 @@ describe("the edge sidecar", function () {
     assert.ok(said !== undefined && said <= 4, `said ${said} times`);
   });
 
+  it("lets its pod wait for the first word, and not for ever", async () => {
+    controller.says = undefined;
+    await start();
+    assert.equal((await status("/readyz"))!.status, 503);
+    controller.says = active("beijing", 2);
+    await until(async () => (await status("/readyz"))!.status === 200, 2000);
+    assert.equal((await route())!.route.to, "remote", "ready means that NGINX was told");
+    await stop();
+    await rm(config.routeFile);
+    controller.says = undefined;
+    await start();
+    assert.equal((await status("/readyz"))!.status, 503);
+    await until(async () => (await status("/readyz"))!.status === 200, 5000);
+    assert.equal(await route(), undefined, "and serves here");
+  });
+
   it("remembers over a restart, killed or ended, and ends at once", async () => {
     controller.says = active("beijing", 6);
     await start();
     await until(async () => (await route())?.route.to === "remote");
-    controller.says = "silent";
+    controller.says = undefined;
     await stop("SIGKILL");
     await start();
     await settled();

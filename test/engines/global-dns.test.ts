@@ -11,7 +11,7 @@ import type { DnsSidecarConfig } from "../../sidecar/core/dns-sidecar-config.ts"
 import { buildGo } from "../../scripts/local/effects/gobuild.ts";
 import { planInstance } from "../../scripts/local/plan/instance.ts";
 import { issueCertificate, makeAuthority } from "../support/certificates.ts";
-import { queryA, type DnsAnswer } from "../support/dns-query.ts";
+import { queryA, queryAaaa, type DnsAnswer } from "../support/dns-query.ts";
 import { freePorts, TestDns } from "../support/sockets.ts";
 import { TestEtcd } from "../support/test-etcd.ts";
 
@@ -134,6 +134,8 @@ describe("the platform's one name", function () {
     assert.deepEqual([answer.status, addressesOf(answer)], ["NOERROR", [EDGES.beijing]], log);
     const cname = answer.records.find(({ type }) => type === "CNAME");
     assert.equal(cname?.ttl, TTL);
+    // An error here would keep resolvers from the other half of their question.
+    assert.equal((await queryAaaa(ports.dns, NAME)).status, "NOERROR");
     assert.deepEqual(addressesOf(await ask("API.iam.Example.com")), [EDGES.beijing]);
     for (let i = 0; i < 5; i++) {
       for (const { ttl } of (await ask()).records) assert.ok(ttl <= TTL, `TTL ${ttl}`);

@@ -19,13 +19,22 @@ const STATUS = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED
  *  it gets, no CNAME is followed.
  *  @throws Error without an answer in time */
 export function queryA(port: number, name: string, timeoutMs = 6000): Promise<DnsAnswer> {
+  return query(port, name, 1, timeoutMs);
+}
+
+/** The same for AAAA records, which a stub resolver asks for at the same time. */
+export function queryAaaa(port: number, name: string, timeoutMs = 6000): Promise<DnsAnswer> {
+  return query(port, name, 28, timeoutMs);
+}
+
+function query(port: number, name: string, type: number, timeoutMs: number): Promise<DnsAnswer> {
   const id = Math.floor(Math.random() * 65_536);
   const labels = name.split(".").map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
   const header = Buffer.alloc(12);
   header.writeUInt16BE(id, 0);
   header.writeUInt16BE(0x0100, 2); // recursion desired
   header.writeUInt16BE(1, 4);
-  const query = Buffer.concat([header, ...labels, Buffer.from([0, 0, 1, 0, 1])]);
+  const question = Buffer.concat([header, ...labels, Buffer.from([0, 0, type, 0, 1])]);
   return new Promise((resolve, reject) => {
     const socket = createSocket("udp4");
     const end = (act: () => void) => {
@@ -38,7 +47,7 @@ export function queryA(port: number, name: string, timeoutMs = 6000): Promise<Dn
     socket.on("message", (message) => {
       if (message.readUInt16BE(0) === id) end(() => resolve(parse(message)));
     });
-    socket.send(query, port, "127.0.0.1");
+    socket.send(question, port, "127.0.0.1");
   });
 }
 

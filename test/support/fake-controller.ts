@@ -8,8 +8,8 @@ import type { ActiveAnswer } from "../../sidecar/core/region-status.ts";
 
 /** Stands for a region controller: `GET /active` over HTTPS, for clients with a certificate of the same CA. */
 export class FakeController {
-  /** What it answers; "silent": nothing at all; a text: that, as it is. */
-  says: ActiveAnswer | "silent" | string;
+  /** What it answers; a text: that, as it is; undefined: nothing at all. */
+  says: ActiveAnswer | string | undefined;
   /** Common names that clients showed, one per request. */
   readonly clients: string[] = [];
   connections = 0;
@@ -56,7 +56,7 @@ export class FakeController {
   }
 
   #answer(url: string, res: ServerResponse): void {
-    if (this.says === "silent") return;
+    if (this.says === undefined) return;
     if (url !== "/active") return void res.writeHead(404).end();
     const body = typeof this.says === "string" ? this.says : JSON.stringify(this.says);
     res.writeHead(200, { "content-type": "application/json" }).end(body);
