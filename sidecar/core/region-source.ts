@@ -68,7 +68,8 @@ export function decideSource(before: SourceState, input: SourceInput): SourceDec
   const state: SourceState = { goodAt, of: current, usableSince };
   const stay = (cause: string): SourceDecision => ({ state, switchTo: undefined, cause });
 
-  if (own.state !== "standby" && own.state !== "starting") return stay(`the database is ${own.state}`);
+  // Whatever else it is may be on its way to be a primary, and nobody may get into its way.
+  if (own.state !== "standby") return stay(`the database is ${own.state}`);
   if (order.length === 0) return stay("no region is known to stream from");
   if (current === undefined || !order.includes(current)) {
     const next = order.find((name) => name in usableSince);

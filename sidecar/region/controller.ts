@@ -53,6 +53,7 @@ export class RegionController {
   #members: readonly WitnessMember[] = [];
   #fingerprints: Readonly<Record<string, string>> = {};
   #loops: readonly Loop[] = [];
+  #birth = "";
   #ports = { controller: 0, status: 0 };
 
   constructor({ config, log, sessions, lookup }: ControllerOptions) {
@@ -243,10 +244,15 @@ export class RegionController {
       active: () => activeAnswer(this.#known),
       birth: (): BirthAnswer => {
         const answer = birth(birthInput(this.#known));
-        this.#log.info(
-          { event: "birth", as: answer.as, epoch: this.#activity.active?.epoch, cause: answer.cause },
-          `an empty database is told to ${answer.as === "wait" ? "wait" : `be a ${answer.as}`}: ${answer.cause}`,
-        );
+        // Who waits asks again and again.
+        const said = JSON.stringify(answer);
+        if (said !== this.#birth) {
+          this.#log.info(
+            { event: "birth", as: answer.as, epoch: this.#activity.active?.epoch, cause: answer.cause },
+            `an empty database is told to ${answer.as === "wait" ? "wait" : `be a ${answer.as}`}: ${answer.cause}`,
+          );
+          this.#birth = said;
+        }
         return answer;
       },
       status: () => this.status(),

@@ -22,6 +22,8 @@ const standbyCluster = z.object({
 });
 const dynamicConfig = z.object({ standby_cluster: standbyCluster.nullish() });
 
+const cluster = z.object({ members: z.array(z.object({ role: z.string() })) });
+
 /** Where a standby cluster streams from, as configured. */
 export interface StandbySource {
   readonly host: string;
@@ -88,17 +90,18 @@ export class Patroni {
   /** Makes an existing standby cluster stream from elsewhere. Does nothing when the cluster is none, or is one that
    *  streams from there already: a standby cluster is never made and never ended here.
    *
-   *  Patroni has no conditional change, and its configuration is as old as its last round (loop_wait): whoever promotes a
-   *  standby cluster by hand stops the region controller first, and what promotes by itself must do so in the same
+   *  Patroni has no conditional change. Its `/config` is as old as its last round (loop_wait), so `/cluster`, which is read
+   *  anew for each answer, has the last word. What remains is the moment between that answer and the change: whoever
+   *  promotes a standby cluster by hand stops the region controller first, and what promotes by itself must do so in this
    *  process, never at the same time as this.
    *  @returns whether anything was changed */
   async streamFrom(url: string, source: StandbySource, signal?: AbortSignal): Promise<boolean> {
-    const config = await this.#dynamicConfig(url, signal);
+    const { patroniUser, patroniPasswordFile } = this.#config;
+    const [config, password] = await Promise.all([this.#dynamicConfig(url, signal), readSecret(patroniPasswordFile)]);
     if (!isStandby(config)) return false;
     const present = sourceOf(config.standby_cluster!);
     if (present?.host === source.host && present.port === source.port && present.slot === source.slot) return false;
-    const { patroniUser, patroniPasswordFile } = this.#config;
-    const password = await readSecret(patroniPasswordFile);
+    if (!(await this.#isStandbyNow(url, signal))) return false;
     await callJson(this.#tls, `${url}/config`, {
       ...this.#options(signal),
       method: "PATCH",
@@ -106,6 +109,11 @@ export class Patroni {
       body: { standby_cluster: { host: source.host, port: source.port, primary_slot_name: source.slot } },
     });
     return true;
+  }
+
+  async #isStandbyNow(url: string, signal?: AbortSignal): Promise<boolean> {
+    const { members } = cluster.parse(await callJson(this.#tls, `${url}/cluster`, this.#options(signal)));
+    return members.some(({ role }) => role === "standby_leader") && !members.some(({ role }) => role === "leader");
   }
 
   async #dynamicConfig(url: string, signal?: AbortSignal): Promise<z.infer<typeof dynamicConfig>> {

@@ -33,6 +33,8 @@ export class FakePatroni {
   streaming = true;
   standbyCluster: Record<string, unknown> | undefined;
   history: [number, number, string][] = [];
+  /** The section was removed a moment ago: `/config` still shows it, `/cluster` no longer does. */
+  promoting = false;
   readonly patches: { body: unknown; authorization: string | undefined }[] = [];
   #server: Server | undefined;
   url = "";
@@ -45,6 +47,10 @@ export class FakePatroni {
       if (!this.up) return request.socket.destroy();
       if (request.url === "/leader") return send(this.leads ? 200 : 503, this.#status());
       if (request.url === "/history") return send(200, this.history);
+      if (request.url === "/cluster") {
+        const role = this.promoting || !this.standbyCluster ? "leader" : "standby_leader";
+        return send(200, { members: [{ name: "a", role }] });
+      }
       if (request.url !== "/config") return send(404, {});
       const config = () => (this.standbyCluster ? { ttl: 20, standby_cluster: this.standbyCluster } : { ttl: 20 });
       if (request.method !== "PATCH") return send(200, config());
