@@ -49,12 +49,7 @@ class Access:
 
     def _call(self, *argv, user=None, stdin=""):
         place = (self._local, self._config["tls"], self._config["callTimeoutSeconds"])
-        try:
-            return control.etcdctl(*place, *argv, user=user, stdin=stdin)
-        except control.Failed as failure:
-            if failure.kind != "off":
-                raise
-            return control.etcdctl(*place, *argv, stdin=stdin)
+        return control.etcdctl(*place, *argv, user=user, stdin=stdin)
 
     def _tell(self, user, message):
         if self._told.get(user) != message:
