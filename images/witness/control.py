@@ -67,6 +67,12 @@ def members(endpoint, tls, timeout):
     ]
 
 
+def value(answer):
+    """The value of the one key that `get` was asked for; None when there is none."""
+    found = answer.get("kvs")
+    return base64.b64decode(found[0].get("value", "")).decode() if found else None
+
+
 def permissions(answer):
     """The grants of a role, from `role get`: (type, prefix) each. A grant that is no prefix gives its key with a NUL
     byte: it equals none that is wanted."""

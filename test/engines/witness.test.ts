@@ -244,6 +244,25 @@ describe("the witness with three real members", function () {
     await isWhole("beijing");
   });
 
+  it("data of an earlier founding never meets another witness that was founded without it", async () => {
+    for (const region of REGIONS) await witness.stop(region);
+    for (const region of others("shenzhen")) {
+      witness.loseVolume(region);
+      witness.start(region);
+    }
+    await witness.settled("beijing");
+    assert.equal(await witness.get("beijing", "/iam-ha/epoch"), undefined);
+    const from = witness.log("shenzhen").length;
+    witness.start("shenzhen");
+    const said = () => witness.log("shenzhen").slice(from);
+    await eventually("it says so", 20_000, () => /have founded another witness/.test(said()));
+    await sleep(3000);
+    assert.ok(!/set aside|founds/.test(said()));
+    assert.equal((await witness.beside("shenzhen", "witness-probe", "ready")).code, 0);
+    await witness.put("beijing", "/iam-ha/test/new", "1");
+    assert.ok(readdirSync(join(witness.member("shenzhen").folder, "data/data/member/wal")).length > 0);
+  });
+
   it("with two members lost for good, the third goes on alone on a person's word, and the others join it", async () => {
     for (const region of REGIONS) await witness.stop(region);
     for (const region of others("shenzhen")) {
