@@ -58,7 +58,8 @@ export const witnessSettings = z
     callTimeoutSeconds: z
       .int()
       .min(1)
-      .max(60)
+      // The probes' patience, 60 s, must outlast a look at all members.
+      .max(10)
       .default(5)
       .describe("time-out of one call to a member when one forms or joins the witness and when it sets up users"),
     pollSeconds: z

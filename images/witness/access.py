@@ -9,6 +9,18 @@ import control
 import rules
 
 ROOT = "root"
+# What tells one founding from another: root's alone, made once by whoever is first. Numbers of clusters and of members
+# follow from names, and would be the same again.
+GENERATION = "/witness/generation"
+
+
+def write(path, text):
+    """Whole or not at all, and for this user alone."""
+    with open(f"{path}.new", "w", encoding="utf-8", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{path}.new", path)
 
 
 class Access:
@@ -16,6 +28,7 @@ class Access:
         self._config = config
         self._local = local
         self._log = log
+        self._volume = volume
         self._file = f"{volume}/accepted.json"
         self._told = {}
 
@@ -41,20 +54,11 @@ class Access:
     def _write(self, state):
         """Root's last good password is kept as it is: only with it can another one be set. It lies beside etcd's
         data, which whoever reads it can open without any password."""
-        with open(f"{self._file}.new", "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-            json.dump(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{self._file}.new", self._file)
+        write(self._file, json.dumps(state))
 
     def _call(self, *argv, user=None, stdin=""):
         place = (self._local, self._config["tls"], self._config["callTimeoutSeconds"])
-        try:
-            return control.etcdctl(*place, *argv, user=user, stdin=stdin)
-        except control.Failed as failure:
-            if failure.kind != "off":
-                raise
-            return control.etcdctl(*place, *argv, stdin=stdin)
+        return control.etcdctl(*place, *argv, user=user, stdin=stdin)
 
     def _tell(self, user, message):
         if self._told.get(user) != message:
@@ -76,6 +80,7 @@ class Access:
         if not self._call("auth", "status", user=as_root).get("enabled"):
             self._call("auth", "enable", user=as_root)
             self._log("authentication enabled")
+        self._remember_generation(as_root)
         # Root's own last: until then its old one counts.
         return all([self._password(user, as_root, state) for user in reversed(self._users())])
 
@@ -98,6 +103,15 @@ class Access:
                     raise
         self._tell(ROOT, "secrets.witnessRoot of this region is not the witness's: give every region the same. Nothing was changed")
         return None
+
+    def _remember_generation(self, as_root):
+        get = ("get", GENERATION)
+        found = control.value(self._call(*get, user=as_root))
+        if found is None:
+            made = f'create("{GENERATION}") = "0"\n\nput {GENERATION} {secrets.token_hex(16)}\n\n\n'
+            self._call("txn", user=as_root, stdin=made)
+            found = control.value(self._call(*get, user=as_root))
+        write(f"{self._volume}/generation", found)
 
     def _roles(self, as_root):
         known = self._call("role", "list", user=as_root).get("roles") or []

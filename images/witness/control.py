@@ -7,15 +7,12 @@ import subprocess
 
 
 class Failed(Exception):
-    """A call that did not work; `kind` tells why: "password", "off" (authentication is not enabled), "unavailable" or
-    "other"."""
+    """A call that did not work; `kind` tells why: "password", "unavailable" or "other"."""
 
     def __init__(self, text):
         super().__init__(text)
         if "authentication failed" in text:
             self.kind = "password"
-        elif "authentication is not enabled" in text:
-            self.kind = "off"
         elif any(word in text for word in ("deadline exceeded", "timed out", "no leader", "connection")):
             self.kind = "unavailable"
         else:
@@ -23,7 +20,7 @@ class Failed(Exception):
 
 
 def etcdctl(endpoint, tls, timeout, *argv, user=None, stdin=""):
-    """What the call answers, decoded.
+    """What the call answers, decoded. While authentication is off, etcdctl goes on without the user.
 
     @raises Failed in etcd's own words"""
     environment = {
@@ -68,6 +65,12 @@ def members(endpoint, tls, timeout):
         }
         for member in answer["members"]
     ]
+
+
+def value(answer):
+    """The value of the one key that `get` was asked for; None when there is none."""
+    found = answer.get("kvs")
+    return base64.b64decode(found[0].get("value", "")).decode() if found else None
 
 
 def permissions(answer):

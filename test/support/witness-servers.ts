@@ -44,7 +44,7 @@ export class WitnessServers {
 
   constructor(regions: readonly string[], overrides: object = {}) {
     this.#regions = regions;
-    this.settings = witnessSettings.parse({ callTimeoutSeconds: 2, pollSeconds: 1, ...overrides });
+    this.settings = witnessSettings.parse({ pollSeconds: 1, ...overrides });
   }
 
   /** Makes certificates, passwords and folders; starts nothing. */
@@ -260,7 +260,7 @@ export class WitnessServers {
   }
 
   /** Waits until a member serves a write and every user has its rights. */
-  settled(region: string, timeoutMs = 40_000): Promise<number> {
+  settled(region: string, timeoutMs = 90_000): Promise<number> {
     return eventually(`${region} settles`, timeoutMs, async () => {
       await this.put(region, "/iam-ha/test/settled", region);
       return /as they should be/.test(this.log(region));

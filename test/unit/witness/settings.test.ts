@@ -32,6 +32,7 @@ describe("settings of the witness", () => {
       problems({ resources: { cpu: "10m", cpuLimit: "1", memory: "128Mi" } })[0]!,
       /^resources\.memory: must be at least quotaBytes \+ 64Mi/,
     );
+    assert.match(problems({ callTimeoutSeconds: 30 })[0]!, /^callTimeoutSeconds: /);
     assert.match(problems({ terminationGraceSeconds: 10 })[0]!, /^terminationGraceSeconds: /);
     assert.deepEqual(
       problems({
