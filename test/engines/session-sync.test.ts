@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PATHS } from "../../sidecar/core/session-protocol.ts";
 import { CLOCK_MARGIN_MILLIS } from "../../sidecar/core/session-log.ts";
@@ -8,9 +9,10 @@ import { eventually } from "../support/redis-servers.ts";
 import { FAST_LINK, Network, SessionSite, type Controller } from "../support/session-site.ts";
 
 describe("copying of sessions between two real Redis Clusters", function () {
-  this.timeout(60_000);
-  const beijing = new SessionSite("beijing", [FAST_LINK], { nodeTimeoutMillis: 2000 });
-  const shanghai = new SessionSite("shanghai", [FAST_LINK]);
+  this.timeout(120_000);
+  const resources = { cpu: "10m", cpuLimit: "1", memory: "512Mi" };
+  const beijing = new SessionSite("beijing", [FAST_LINK], { nodeTimeoutMillis: 2000, resources });
+  const shanghai = new SessionSite("shanghai", [FAST_LINK], { resources });
   const network = new Network();
   let source: Controller;
   let target: Controller;
@@ -81,15 +83,15 @@ describe("copying of sessions between two real Redis Clusters", function () {
       const key = `session:{${i}}.first`;
       await beijing.app.hset(key, { userId: "7", role: "admin" });
       await beijing.app.pexpire(key, 90_000);
-      times.push(await eventually("it is there", 5000, async () => (await shanghai.app.pttl(key)) > 0, 10));
+      times.push(await eventually("it is there", 20_000, async () => (await shanghai.app.pttl(key)) > 0, 10));
       assert.deepEqual(await shanghai.app.hgetall(key), { userId: "7", role: "admin" });
       const [there, here] = await Promise.all([beijing.app.pexpiretime(key), shanghai.app.pexpiretime(key)]);
       assert.equal(here, there);
     }
     process.stdout.write(`      there after ${times.map((time) => time.toFixed(0)).join(", ")} ms\n`);
-    const { healthy, lagSeconds, errors } = status();
-    assert.deepEqual([healthy, errors], [true, 0]);
-    assert.ok(lagSeconds! < 1);
+    const { healthy, lagSeconds } = status();
+    assert.equal(healthy, true);
+    assert.ok(lagSeconds! < 5, `${lagSeconds}`);
   });
 
   it("copies every type and any bytes in a key, and follows deletes and expiry", async () => {
@@ -100,20 +102,25 @@ describe("copying of sessions between two real Redis Clusters", function () {
     await beijing.app.sadd("session:{1}.set", "a", "b");
     await beijing.app.rpush("session:{1}.list", "a", "b");
     await beijing.app.set("session:{1}.short", "x", "PX", 700);
-    await eventually("all are there", 5000, same, 50);
+    await eventually("all are there", 20_000, same, 50);
     assert.deepEqual(await shanghai.app.getBuffer(odd), Buffer.from([0, 1, 0xff]));
     assert.deepEqual(await shanghai.app.zrange("server_sessions:{iam-api-1}", "0", "-1"), ["one", "two"]);
     await beijing.app.del(odd, "session:{1}.set");
-    await eventually("they are gone", 5000, async () => (await shanghai.app.exists(odd, "session:{1}.set")) === 0, 20);
-    await eventually("it has expired", 5000, async () => (await shanghai.app.exists("session:{1}.short")) === 0, 20);
-    await eventually("all is the same", 5000, same, 50);
+    await eventually(
+      "they are gone",
+      20_000,
+      async () => (await shanghai.app.exists(odd, "session:{1}.set")) === 0,
+      20,
+    );
+    await eventually("it has expired", 20_000, async () => (await shanghai.app.exists("session:{1}.short")) === 0, 20);
+    await eventually("all is the same", 20_000, same, 50);
   });
 
   it("drops the target's copy of a cached entry that changes, whose value never travels", async () => {
     await shanghai.app.set("cache:{9}.user", "old copy");
     await beijing.app.set("cache:{9}.user", "secret-of-the-cache");
     await beijing.app.set("other:{9}", "secret-of-another");
-    await eventually("it is dropped", 5000, async () => (await shanghai.app.exists("cache:{9}.user")) === 0, 20);
+    await eventually("it is dropped", 20_000, async () => (await shanghai.app.exists("cache:{9}.user")) === 0, 20);
     await shanghai.app.set("cache:{9}.kept", "fresh");
     await sleep(600);
     assert.equal(await shanghai.app.get("cache:{9}.kept"), "fresh");
@@ -135,7 +142,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
     assert.ok(status().lagSeconds! > 1, `${status().lagSeconds}`);
     assert.equal(status().lastError, "connection refused");
     network.cut = false;
-    await eventually("nothing is lost", 10_000, same, 50);
+    await eventually("nothing is lost", 30_000, same, 50);
     assert.equal(network.count(PATHS.snapshot), walks);
     await eventually("it is well again", 5000, () => status().lagSeconds === 0, 20);
   });
@@ -152,7 +159,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
     const walks = network.count(PATHS.snapshot);
     source = beijing.controller(network, false);
     network.controllers["beijing"] = [source];
-    await eventually("all is the same", 20_000, same, 100);
+    await eventually("all is the same", 40_000, same, 100);
     assert.ok(network.count(PATHS.snapshot) > walks);
     assert.equal(await shanghai.app.exists("session:{1}.first"), 0);
   });
@@ -169,10 +176,10 @@ describe("copying of sessions between two real Redis Clusters", function () {
       const walks = network.count(PATHS.snapshot);
       network.controllers["beijing"] = [source, second];
       await writeMany("turns", 700);
-      await eventually("all is the same", 10_000, same, 50);
+      await eventually("all is the same", 30_000, same, 50);
       network.controllers["beijing"] = [second];
       await writeMany("turns", 100, 1000);
-      await eventually("all is the same", 10_000, same, 50);
+      await eventually("all is the same", 30_000, same, 50);
       assert.equal(network.count(PATHS.snapshot), walks);
     } finally {
       await source.stop();
@@ -195,7 +202,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
     await killed;
     await beijing.app.del("session:{3}.first");
     target = shanghai.controller(network, true);
-    await eventually("all is the same", 20_000, same, 50);
+    await eventually("all is the same", 40_000, same, 50);
     assert.equal(network.count(PATHS.snapshot), walks);
   });
 
@@ -208,7 +215,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
       return true;
     });
     assert.equal(await beijing.app.exists("session:{4}.first"), 1);
-    await eventually("all is the same", 20_000, same, 100);
+    await eventually("all is the same", 40_000, same, 100);
   });
 
   it("finds keys that differ, and only those", async () => {
@@ -237,7 +244,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
   it("writes nothing once the region is active, and copies all anew when it has been", async () => {
     const key = "session:{6}.mine";
     await beijing.app.set(key, "of beijing");
-    await eventually("it is there", 5000, async () => (await shanghai.app.get(key)) === "of beijing", 20);
+    await eventually("it is there", 20_000, async () => (await shanghai.app.get(key)) === "of beijing", 20);
     shanghai.source = undefined;
     await eventually("writes have ended", 2000, () => !target.sync.writing, 10);
     assert.deepEqual(target.sync.links(), []);
@@ -268,18 +275,31 @@ describe("copying of sessions between two real Redis Clusters", function () {
     await eventually("all is the source's", 20_000, same, 100);
   });
 
-  it("bears a value that is bigger than an answer, and leaves out one that is too big to travel", async () => {
-    await beijing.app.set("session:{big}.five", Buffer.alloc(5 * 1024 ** 2, 1), "EX", 600);
-    await beijing.app.set("session:{big}.twenty", Buffer.alloc(20 * 1024 ** 2, 1), "EX", 600);
+  it("bears values that together or alone are bigger than an answer, and leaves out one that is too big to travel", async () => {
+    const bytes = (mebibytes: number) => randomBytes(mebibytes * 1024 ** 2);
+    const from = network.passed.length;
+    for (const name of ["a", "b", "c"]) await beijing.app.set(`session:{big}.${name}`, bytes(3), "EX", 600);
+    await beijing.app.set("session:{big}.bigger", bytes(4.5), "EX", 600);
+    await beijing.app.set("session:{big}.dump", bytes(6), "EX", 600);
+    await beijing.app.set("session:{big}.estimate", bytes(20), "EX", 600);
+    // Five fields say nothing of the sixth.
+    const lopsided = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`small ${i}`, "x"]));
+    await beijing.app.hset("session:{big}.lopsided", { ...lopsided, big: bytes(4) });
     await writeMany("beside", 50);
+    const tooBig = ["session:{big}.dump", "session:{big}.estimate"];
     await eventually("the rest is there", 20_000, async () => {
       const there = await contents(beijing);
-      there.delete("session:{big}.twenty");
-      return (await contents(shanghai)).size === there.size;
+      for (const key of tooBig) there.delete(key);
+      const here = await contents(shanghai);
+      return here.size === there.size && here.get("session:{big}.bigger") === there.get("session:{big}.bigger");
     });
-    assert.match(status().detail, /1 values were too big to be copied/);
-    await beijing.app.del("session:{big}.twenty", "session:{big}.five");
-    await eventually("all is the same", 10_000, same, 100);
+    assert.equal(await shanghai.app.hlen("session:{big}.lopsided"), 301);
+    assert.match(status().detail, /values were too big to be copied/);
+    const sizes = network.passed.slice(from).map(({ text }) => text.length);
+    assert.ok(Math.max(...sizes) < 8 * 1024 ** 2, `${Math.max(...sizes)}`);
+    for (const name of ["a", "b", "c", "bigger", "dump", "estimate", "lopsided"])
+      await beijing.app.del(`session:{big}.${name}`);
+    await eventually("all is the same", 30_000, same, 100);
   });
 
   it("gives the ACL user no other key, no other channel and no way to read a cached entry", async () => {
@@ -341,7 +361,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
     const took = await eventually("the walk is over", 60_000, caughtUp, 10);
     const all = (await contents(beijing)).size;
     process.stdout.write(`      walk over ${all} keys: ${((all * 1000) / took).toFixed(0)} keys/s\n`);
-    await eventually("all is the same", 20_000, same, 100);
+    await eventually("all is the same", 40_000, same, 100);
   });
 
   it("converges after a failover of the source's master during writes", async () => {
@@ -418,7 +438,7 @@ describe("copying of sessions between two real Redis Clusters", function () {
     const isLost = (key: string) => inRanges(alone.self.slots, keySlot(key));
     const keys = Array.from({ length: 60 }, (_, i) => `session:{lost${i}}.x`);
     for (const key of keys) await beijing.app.set(key, "before");
-    await eventually("all is the same", 20_000, same, 200);
+    await eventually("all is the same", 40_000, same, 200);
     await beijing.servers.kill(alone.node);
     const served = keys.filter((key) => !isLost(key));
     for (const key of served)

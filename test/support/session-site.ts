@@ -85,7 +85,8 @@ export class SessionSite {
         port,
         user: "sync",
         passwordFile: file("secrets/sync"),
-        callTimeoutMillis: 1000,
+        // Tests share their machine.
+        callTimeoutMillis: 3000,
         copy: settings.regions.copy,
         invalidate: settings.regions.invalidate,
       },

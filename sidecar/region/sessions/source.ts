@@ -18,9 +18,13 @@ import type { SessionCluster } from "./cluster.ts";
 import { digestsOf } from "./digests.ts";
 
 /** Bytes of values in one answer: at least one value goes, so a bigger one travels alone. */
-export const ANSWER_BYTES = 4 * 1024 ** 2;
-/** Bytes, as Redis estimates them, of the biggest value that travels. */
-export const VALUE_BYTES = 16 * 1024 ** 2;
+const ANSWER_BYTES = 4 * 1024 ** 2;
+/** Bytes of the biggest value that travels, as DUMP gives it. In base64 it is less than 7 MiB: controllers refuse
+ *  answers over 8 MiB. */
+const VALUE_BYTES = 5 * 1024 ** 2;
+/** Bytes, as Redis estimates them, of the biggest value that is read at all: by the estimate an index takes two to three
+ *  times what DUMP makes of it. */
+const READ_BYTES = 16 * 1024 ** 2;
 /** Slots whose keys are asked for at once: few where keys are dense, more and more where they are sparse. */
 const SLOTS_AT_ONCE = { first: 4, most: 512 };
 
@@ -144,25 +148,35 @@ export class SessionSource {
         return Number(await this.#cluster.clientOf(slot).call("MEMORY", "USAGE", Buffer.from(key, "latin1")));
       }),
     );
-    let bytes = 0;
-    let done = 0;
-    while (done < keys.length && (bytes === 0 || bytes + sizes[done]! <= ANSWER_BYTES)) bytes += sizes[done++]!;
+    let done = fitting(sizes);
     const entries = await Promise.all(
       keys.slice(0, done).map(async (key, i): Promise<Entry | undefined> => {
         const slot = keySlot(key);
         if (inRanges(dark, slot)) return undefined;
         // Of an entry of a cache only that it is out of date travels.
         if (!concerns(key, this.#copy)) return { key, absent: true };
-        if (sizes[i]! > VALUE_BYTES) return { key, oversize: sizes[i]! };
+        if (sizes[i]! > READ_BYTES) return { key, oversize: sizes[i]! };
         const client = this.#cluster.clientOf(slot);
         const name = Buffer.from(key, "latin1");
-        const [dump, time] = await Promise.all([client.callBuffer("DUMP", name), client.call("PEXPIRETIME", name)]);
+        const [reply, time] = await Promise.all([client.callBuffer("DUMP", name), client.call("PEXPIRETIME", name)]);
+        const dump = reply as Buffer | null;
         const expiresAt = Number(time);
         if (dump === null || expiresAt === -2) return { key, absent: true };
-        const value = { key, dump: (dump as Buffer).toString("base64") };
+        if (dump.length > VALUE_BYTES) return { key, oversize: dump.length };
+        const value = { key, dump: dump.toString("base64") };
         return expiresAt < 0 ? value : { ...value, expiresAt };
       }),
     );
-    return { entries: entries.filter((entry) => entry !== undefined), done };
+    // Estimates may be wrong, and values may have grown since.
+    done = fitting(entries.map((entry) => (entry && "dump" in entry ? entry.dump.length * 0.75 : 0)));
+    return { entries: entries.slice(0, done).filter((entry) => entry !== undefined), done };
   }
+}
+
+/** How many values of some sizes fit into an answer: at least one, when there is any. */
+function fitting(sizes: readonly number[]): number {
+  let bytes = 0;
+  let count = 0;
+  while (count < sizes.length && (bytes === 0 || bytes + sizes[count]! <= ANSWER_BYTES)) bytes += sizes[count++]!;
+  return count;
 }
