@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { pino } from "pino";
 import { regionConfig, type RegionConfig } from "../core/region-config.ts";
 import { RegionController } from "./controller.ts";
+import { createSessionSync } from "./sessions/index.ts";
 
 /** Usage: region-controller.mjs [CONFIG-FILE]; default /etc/region-controller/region.json. */
 async function main(path: string): Promise<void> {
@@ -13,7 +14,7 @@ async function main(path: string): Promise<void> {
   });
   const stop = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort());
-  await new RegionController({ config, log }).run(stop.signal);
+  await new RegionController({ config, log, sessions: createSessionSync }).run(stop.signal);
 }
 
 /** @throws Error with every problem of the file in one line each */

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import ssl
 import sys
 import time
@@ -97,7 +98,19 @@ def main():
         pod.log("birth", "nothing to decide", cause="there is a database of this region")
         return
     pod.log("birth", "asking", cause=cause)
-    wait()
+    # Patroni gives up on a source that is not there and ends; the pauses of the kubelet between restarts grow to minutes.
+    while (answer := wait())["as"] == "standby" and not reachable(answer["source"]):
+        time.sleep(PAUSE_SECONDS)
+
+
+def reachable(source):
+    """Whether the source takes connections; says so where it does not."""
+    try:
+        socket.create_connection((source["host"], source["port"]), timeout=TIMEOUT_SECONDS).close()
+        return True
+    except OSError as error:
+        pod.log("birth", "waiting", cause=f"{source['host']} does not take connections: {error}")
+        return False
 
 
 if __name__ == "__main__":
