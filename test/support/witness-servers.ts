@@ -211,7 +211,11 @@ export class WitnessServers {
     for (let attempt = 0; ; attempt++) {
       const token = this.#tokens.get(key) ?? (await this.login(region, user));
       this.#tokens.set(key, token);
-      const answer = await this.post(region, path, body, { token, timeoutMs });
+      const answer = await this.post(region, path, body, { token, timeoutMs }).catch((error: unknown) => {
+        // Tokens carry a log's index, and etcd waits for it: one of an earlier cluster is not refused but never answered.
+        this.#tokens.delete(key);
+        throw error;
+      });
       if (attempt > 0 || (answer.status !== 401 && answer.body["code"] !== 3)) return answer;
       this.#tokens.delete(key);
     }
