@@ -1,6 +1,6 @@
 import { runChecks } from "../test/checks.ts";
-import { LAYERS } from "../test/layers.ts";
-import { prepare } from "../test/prepare.ts";
+import { type Layer, LAYERS } from "../test/layers.ts";
+import { finish, prepare } from "../test/prepare.ts";
 import { runLayer, type Counts } from "../test/run-layer.ts";
 
 /** Runs the named layers, or all: `check` (types, lint, format, generated files), then mocha's. The last line is
@@ -17,28 +17,32 @@ export async function test(names: readonly string[]): Promise<void> {
     process.once(signal, () => abort.abort(new Error(`ended by ${signal}`)));
 
   if (wanted.includes("check")) add(total, await runChecks(abort.signal));
-  for (const layer of LAYERS.filter(({ name }) => wanted.includes(name))) {
-    if (abort.signal.aborted) break;
-    heading(`${layer.name}: ${layer.what}`, started);
-    const undo = await prepare(layer.needs, abort.signal).catch((error: unknown) => {
-      process.stdout.write(`  could not prepare: ${error instanceof Error ? error.message : String(error)}\n`);
-      return undefined;
-    });
-    if (!undo) {
-      total.failed += 1;
-      continue;
+  try {
+    for (const layer of LAYERS.filter(({ name }) => wanted.includes(name))) {
+      if (abort.signal.aborted) break;
+      heading(`${layer.name}: ${layer.what}`, started);
+      if (await prepared(layer, abort.signal)) add(total, await runLayer(layer, abort.signal));
+      else total.failed += 1;
     }
-    try {
-      add(total, await runLayer(layer, abort.signal));
-    } finally {
-      await undo();
-    }
+  } finally {
+    await finish();
   }
   if (abort.signal.aborted) total.failed += 1;
   heading("done", started);
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
   process.stdout.write(`${total.passed} passed, ${total.failed} failed${skipped}\n`);
   process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+}
+
+/** Whether what a layer needs is there; says why where it is not. */
+async function prepared(layer: Layer, signal: AbortSignal): Promise<boolean> {
+  try {
+    await prepare(layer.needs, signal);
+    return true;
+  } catch (error) {
+    process.stdout.write(`  could not prepare: ${error instanceof Error ? error.message : String(error)}\n`);
+    return false;
+  }
 }
 
 function add(total: Counts, counts: Counts): void {

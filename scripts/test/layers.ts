@@ -8,7 +8,7 @@ export interface Layer {
   readonly timeoutMs: number;
   /** What the layer's run is given at most. */
   readonly limitMs: number;
-  readonly needs: "nothing" | "engines" | "images" | "region";
+  readonly needs: "nothing" | "engines" | "images" | "regions";
 }
 
 const MINUTE = 60_000;
@@ -49,10 +49,18 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     name: "live",
-    what: "a running region on an embedded cluster",
+    what: "three running regions on embedded clusters",
     folder: "test/live",
     timeoutMs: 240_000,
     limitMs: 30 * MINUTE,
-    needs: "region",
+    needs: "regions",
+  },
+  {
+    name: "drills",
+    what: "faults on three running regions, with writes going on",
+    folder: "test/drills",
+    timeoutMs: 600_000,
+    limitMs: 25 * MINUTE,
+    needs: "regions",
   },
 ];

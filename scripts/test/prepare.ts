@@ -2,46 +2,46 @@ import { downRegions, regionStatus } from "../local/index.ts";
 import { bringUp } from "../commands/start.ts";
 import { buildImages } from "../images/index.ts";
 import { installEngines } from "./packages.ts";
+import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 import type { Layer } from "./layers.ts";
 
 /** Instance of the test run: its own clusters, so that a platform that runs on the machine is left alone. */
 export const TEST_INSTANCE = "test";
 
-/** Makes what a layer needs, and gives what takes it away again.
+/** Makes what a layer needs; `finish` takes away what must not stay.
  *  @throws Error in one sentence when it can't be had */
-export async function prepare(needs: Layer["needs"], signal: AbortSignal): Promise<() => Promise<void>> {
-  const nothing = async () => {};
+export async function prepare(needs: Layer["needs"], signal: AbortSignal): Promise<void> {
   switch (needs) {
     case "nothing":
-      return nothing;
+      return;
     case "engines":
       await installEngines(signal);
-      return nothing;
+      return;
     case "images":
       await buildImages({ signal, onProgress: progress() });
-      return nothing;
-    case "region":
-      return region();
+      return;
+    case "regions":
+      return regions();
   }
 }
 
-/** A running Beijing. One that ran before the tests is used as it is and left running. */
-async function region(): Promise<() => Promise<void>> {
+/** All regions running. Those that ran before the tests are used as they are and left running; those of the test's own
+ *  instance are left for the next layer, and `finish` takes them down. */
+async function regions(): Promise<void> {
   process.env["IAM_HA_INSTANCE"] ??= TEST_INSTANCE;
   const instance = process.env["IAM_HA_INSTANCE"];
-  const ran = (await regionStatus({ instance })).some(
-    (status) => status.region === "beijing" && status.state === "running",
-  );
-  const end = async () => {
-    if (!ran) await downRegions("all", { instance, wipe: true });
-  };
-  try {
-    await bringUp({ regions: ["beijing"], instance });
-  } catch (error) {
-    await end();
-    throw error;
-  }
-  return end;
+  const running = (await regionStatus({ instance })).filter(({ state }) => state === "running");
+  if (running.length === 0) started = instance;
+  await bringUp({ regions: Object.keys(DEFAULT_REGIONS), instance });
+}
+
+/** The instance whose regions were started here. */
+let started: string | undefined;
+
+/** Takes down what was brought up for the layers. */
+export async function finish(): Promise<void> {
+  if (started !== undefined) await downRegions("all", { instance: started, wipe: true });
+  started = undefined;
 }
 
 /** A line for each new step; builds of many minutes must not look like nothing. */
