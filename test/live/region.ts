@@ -76,7 +76,7 @@ export function region(name: string): RegionUnderTest {
           pod ?? (await leader()),
           "postgres",
           ["psql", "-X", "-h", "/run/postgresql", "-U", "postgres", "-d", database, "-At", "-f", "-"],
-          { stdin: statement },
+          { stdin: statement, timeoutMs: 60_000 },
         )
       ).trim(),
     edge: (path, options = {}) => edgeRequest(place(name), INSTANCE, path, options),
