@@ -236,9 +236,12 @@ describe("copying of sessions between two real Redis Clusters", function () {
     for (const key of all.slice(0, 500)) await shanghai.app.hset(key, "role", "admin");
     for (const key of all.slice(500, 1000)) await shanghai.app.del(key);
     for (let i = 0; i < 300; i++) await shanghai.app.set(`session:{x${i}}.extra`, "1");
-    const dirty = await check();
+    const dirty = await target.sync.checkKeys("beijing", signal);
     process.stdout.write(`      ${dirty.differences} differences in ${dirty.keys} keys\n`);
-    assert.ok(dirty.differences > 100);
+    assert.ok(dirty.differences > 10);
+    // What was found to differ is mended from the source, without anybody's hand.
+    await eventually("all is the same again", 60_000, same, 200);
+    assert.equal((await check()).differences, 0);
   });
 
   it("writes nothing once the region is active, and copies all anew when it has been", async () => {

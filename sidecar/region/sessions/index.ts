@@ -43,7 +43,8 @@ export interface SessionSync {
   /** Whether writes to the local Redis are on their way. Once `activeSource` has changed, false within one call time-out
    *  and for good: a region that becomes active may wait for it. (A frozen Redis may still have commands in its buffers.) */
   readonly writing: boolean;
-  /** Compares a sample of keys with the source's.
+  /** Compares a sample of keys with the source's. Where some differ (somebody wrote here, and not at the source), all keys
+   *  are copied anew: the next comparison finds them equal.
    *  @throws when that cannot be done now */
   checkKeys(source: string, signal: AbortSignal): Promise<CheckResult>;
   /** Follows the local Redis, and copies from the source; until aborted. */
@@ -89,7 +90,17 @@ export function createSessionSync(config: RegionConfig, deps: SessionSyncDeps): 
     get writing() {
       return receiver.writing;
     },
-    checkKeys: (from, signal) => checkKeys(config, { cluster, receiver, request }, from, signal),
+    async checkKeys(from, signal) {
+      const result = await checkKeys(config, { cluster, receiver, request }, from, signal);
+      if (result.differences > 0) {
+        log.warn(
+          { event: "keys-differ", source: from, ...result },
+          "keys differ from the source's: all are copied anew",
+        );
+        receiver.copyAnew();
+      }
+      return result;
+    },
     async run(signal) {
       try {
         await Promise.all([follow(signal), receiver.run(signal)]);

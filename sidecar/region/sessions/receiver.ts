@@ -53,6 +53,7 @@ export class SessionReceiver {
   readonly #cursors: CursorStore;
   readonly #gauges = new Map<string, LinkGauge>();
   #writing = 0;
+  #anew = false;
   #complaint = "";
 
   constructor(config: RegionConfig, cluster: SessionCluster, deps: ReceiverDeps) {
@@ -66,6 +67,11 @@ export class SessionReceiver {
    *  time-out, and stays so: a region that becomes active waits for it. */
   get writing(): boolean {
     return this.#writing > 0;
+  }
+
+  /** Has the next batch begin a copy of everything. The source's word counts: whatever was written here alone goes. */
+  copyAnew(): void {
+    this.#anew = true;
   }
 
   /** How the link from a region is; undefined without one. */
@@ -145,7 +151,8 @@ export class SessionReceiver {
     const local = this.#cluster.identity;
     if (local === undefined) throw new Error("not all masters of this region's Redis can be reached");
     const origin = { ...from, local };
-    const cursor = usable(await this.#cursors.load(), origin);
+    const anew = this.#anew;
+    const cursor = anew ? undefined : usable(await this.#cursors.load(), origin);
     const limit = link.batchSize;
     const asked = question(cursor, limit);
     const askedAt = performance.now();
@@ -170,6 +177,7 @@ export class SessionReceiver {
     if (this.#cluster.identity !== local) throw new Error("masters of this region's Redis changed meanwhile");
     this.#mind(from);
     await this.#cursors.save(next.cursor);
+    if (anew) this.#anew = false;
     gauge.applied(heard, next.entries.length, next.entries.filter((entry) => "oversize" in entry).length);
     return next.more;
   }
