@@ -33,10 +33,10 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     name: "engines",
-    what: "real NGINX, PgBouncer, HAProxy, PostgreSQL and Redis on loopback",
+    what: "real NGINX, PgBouncer, HAProxy, PostgreSQL, Redis, etcd and CoreDNS on loopback",
     folder: "test/engines",
     timeoutMs: 60_000,
-    limitMs: 10 * MINUTE,
+    limitMs: 30 * MINUTE,
     needs: "engines",
   },
   {

@@ -14,12 +14,17 @@ const ALL = [ACTIVE, SHANGHAI, SHENZHEN];
 
 /** Waits until every part, every link and the witness are well again, and says how long that took. */
 async function allHealthy(what: string, begun: number, limitMs = 4 * MINUTE): Promise<void> {
+  let last = "nothing";
+  const sickness = (text: string) => {
+    last = text;
+    return new Error(text);
+  };
   await waitFor(
     `${what}: everything healthy again`,
     async () => {
       const parts = (await readStatus(INSTANCE)).filter((row) => !row.healthy);
       if (parts.length > 0)
-        throw new Error(parts.map((row) => `${row.region} ${row.pod || row.part}: ${row.detail}`).join("; "));
+        throw sickness(parts.map((row) => `${row.region} ${row.pod || row.part}: ${row.detail}`).join("; "));
       for (const { name } of ALL) {
         const status = await statusOf(name);
         const sick = [
@@ -32,7 +37,7 @@ async function allHealthy(what: string, begun: number, limitMs = 4 * MINUTE): Pr
         if (status.witness.members.length !== ALL.length)
           sick.push(`${status.witness.members.length} members of the witness`);
         if (name !== ACTIVE.name && (!status.database.streaming || status.links.length < 2)) sick.push("no stream");
-        if (sick.length > 0) throw new Error(`${name}: ${sick.join("; ")}`);
+        if (sick.length > 0) throw sickness(`${name}: ${sick.join("; ")}`);
       }
       return true;
     },
@@ -40,7 +45,7 @@ async function allHealthy(what: string, begun: number, limitMs = 4 * MINUTE): Pr
     1000,
   );
   process.stdout.write(
-    `      everything healthy ${((Date.now() - begun) / 1000).toFixed(1)} s after the fault began\n`,
+    `      everything healthy ${((Date.now() - begun) / 1000).toFixed(1)} s after the fault began; the last that was not: ${last}\n`,
   );
 }
 
