@@ -79,7 +79,7 @@ program
 
 program
   .command("bench [names...]")
-  .description("benchmarks: nginx, start, replication, preview; all of them when none is named")
+  .description("benchmarks: nginx, start, start-regions, replication, preview; all of them when none is named")
   .action(async (names: string[]) => (await import("./commands/bench.ts")).bench(names));
 
 program
