@@ -132,6 +132,38 @@ describe("drills on three regions, with writes through the active edge", functio
     });
   });
 
+  it("Shenzhen loses Beijing alone: it streams from Shanghai, and from Beijing again when that is back", async () => {
+    const sourceIs = (source: string, limitMs: number) =>
+      waitFor(
+        `Shenzhen to stream from ${source}`,
+        async () => {
+          const { database } = await statusOf("shenzhen");
+          return database.source === source && database.streaming ? true : undefined;
+        },
+        limitMs,
+        1000,
+      );
+    await drill("cascade", async () => {
+      const begun = Date.now();
+      await cutRegion("beijing", { instance: INSTANCE, to: "shenzhen" });
+      await cutRegion("shenzhen", { instance: INSTANCE, to: "beijing" });
+      try {
+        await sourceIs("shanghai", 2 * MINUTE);
+        process.stdout.write(`      from Shanghai after ${((Date.now() - begun) / 1000).toFixed(1)} s\n`);
+        const written = await ACTIVE.sql("select count(*) from users");
+        await waitFor("rows by way of Shanghai", async () =>
+          Number(await SHENZHEN.sql("select count(*) from users")) >= Number(written) ? true : undefined,
+        );
+        const { active, witness } = await statusOf("shenzhen");
+        assert.equal(active?.region, ACTIVE.name, "the witness is still reached by its member in Shanghai");
+        assert.equal(witness.reachable, true);
+      } finally {
+        await mendRegion(undefined, { instance: INSTANCE });
+      }
+      await sourceIs("beijing", 3 * MINUTE);
+    });
+  });
+
   it("Shanghai is destroyed and rebuilt from nothing", async () => {
     await drill("rebuilt", async () => {
       await downRegions(["shanghai"], { instance: INSTANCE, wipe: true });
