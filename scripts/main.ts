@@ -84,7 +84,9 @@ program
 
 program
   .command("test [layers...]")
-  .description("the tests, by layer: check, unit, stacks, images, engines, live; all of them when none is named")
+  .description(
+    "the tests, by layer: check, unit, stacks, engines, images, live, drills; all of them when none is named",
+  )
   .action(async (layers: string[]) => (await import("./commands/test.ts")).test(layers));
 
 try {

@@ -69,7 +69,7 @@ export const stackKeys = {
   secrets: credentialSecrets
     .default({})
     .describe(
-      "passwords; those not given are made at random. Regions share them: give all of them where there are several",
+      `passwords; those not given are made at random, except the ones that all regions share, which must be given and be the same in every stack where there are several: ${SHARED_CREDENTIALS.join(", ")}`,
     ),
   certificatePems: certificatePems
     .default({})

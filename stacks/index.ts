@@ -26,6 +26,7 @@ const region = new Region(
       domain: config.domain,
       storageClass: cluster.storageClass,
       multiNode: cluster.multiNode,
+      standby: config.regions[config.region]!.role !== "active",
       protect: config.protect,
       wan: config.wan,
       images: config.images,

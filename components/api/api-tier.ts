@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { labelsOf, metadata, selectorOf, type RegionContext } from "../common/context.ts";
+import { labelsOf, metadata, selectorOf, type RegionContext, unawaited } from "../common/context.ts";
 import { apiPodNames, COMPONENTS, PORTS, SERVICES } from "../common/names.ts";
 import { apiPod } from "./pod.ts";
 import type { ApiSettings } from "./settings.ts";
@@ -86,7 +86,7 @@ export class ApiTier extends pulumi.ComponentResource {
     const set = new k8s.apps.v1.StatefulSet(
       name,
       {
-        metadata: meta(),
+        metadata: metadata(ctx, of, of, unawaited(ctx)),
         spec: {
           serviceName: SERVICES.api,
           replicas: settings.replicas,

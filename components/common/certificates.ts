@@ -4,8 +4,8 @@ import { z } from "zod";
 import { metadata, type RegionContext } from "./context.ts";
 import { dnsLabel } from "./schema.ts";
 
-/** Who needs a certificate. `edge` is the public one; all others are internal: `edge-client` is what NGINX shows to the
- *  API. */
+/** Who needs a certificate. `edge` is the public one; all others are internal: `edge-client` is what the edge
+ *  shows to the API, to other regions' edges and to the region controller. */
 export const CERTIFICATE_NAMES = [
   "edge",
   "edge-client",

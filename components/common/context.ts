@@ -19,6 +19,9 @@ export interface RegionContext {
   /** Whether the region's cluster has several nodes, so that spreading over nodes can be demanded and not only asked
    *  for. */
   readonly multiNode: boolean;
+  /** Whether the region's data comes from another one when the platform is made: what becomes ready only with that data is
+   *  not waited for, as the other region may be down. */
+  readonly standby: boolean;
   /** Whether objects that hold data are protected from deletion and kept when their stack goes. */
   readonly protect: boolean;
   /** How the other regions reach this one. */
@@ -57,6 +60,11 @@ export function metadata(
     labels: labelsOf(ctx, component),
     ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
   };
+}
+
+/** Annotations of what becomes ready only with another region's data, where that is so. */
+export function unawaited(ctx: RegionContext): Record<string, string> {
+  return ctx.standby ? { "pulumi.com/skipAwait": "true" } : {};
 }
 
 export type { ImageName };

@@ -11,7 +11,9 @@ export const wanSettings = z
     peerNetworks: z
       .array(cidr)
       .default([])
-      .describe("networks of the other regions: their pods and Services, or the addresses that they come from"),
+      .describe(
+        "networks of the other regions, to let in and to reach: their pods and Services, the addresses that they come from, and those of their load balancers. Without any, nothing crosses between regions",
+      ),
     service: z
       .strictObject({
         type: z

@@ -118,7 +118,11 @@ export class Edge extends pulumi.ComponentResource {
   }
 
   private serviceMetadata({ context, settings }: EdgeArgs) {
-    return metadata(context, COMPONENTS.edge, SERVICES.edge, settings.service.annotations);
+    // external-dns makes the name from it; other regions' edges and name servers ask for that name.
+    return metadata(context, COMPONENTS.edge, SERVICES.edge, {
+      "external-dns.alpha.kubernetes.io/hostname": endpointName("api", context.region, context.domain),
+      ...settings.service.annotations,
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { metadata, selectorOf, type RegionContext } from "../common/context.ts";
+import { metadata, selectorOf, type RegionContext, unawaited } from "../common/context.ts";
 import { COMPONENTS, podHost, postgresSetName, SERVICES } from "../common/names.ts";
 import { patroniAccess, postgresNetworkPolicy } from "./access.ts";
 import { CONFIG_FILES, configFiles, credentialsConfig, type Passwords } from "./patroni.ts";
@@ -86,7 +86,7 @@ export class PostgresCluster extends pulumi.ComponentResource {
     new k8s.apps.v1.StatefulSet(
       name,
       {
-        metadata: metadata(ctx, of, set),
+        metadata: metadata(ctx, of, set, unawaited(ctx)),
         spec: {
           serviceName: SERVICES.postgresNodes,
           replicas: settings.replicas,

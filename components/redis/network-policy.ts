@@ -10,7 +10,8 @@ const tcp = (...ports: number[]) => ports.map((port) => ({ protocol: "TCP", port
 /** To anywhere, as the cluster's DNS may be pods, a node-local cache or a service outside. */
 const dns = { ports: [{ protocol: "UDP", port: 53 }, ...tcp(53)] };
 
-/** Who may talk to Redis (the API, the keeper, the region controller, monitoring, the nodes among themselves), and to whom it may. */
+/** Who may talk to Redis (the API, the keeper, the region controller, monitoring, the nodes among themselves), and to
+ *  whom it may. */
 export function redisNetworkPolicy(ctx: RegionContext): Policy {
   const peers = { ports: tcp(PORTS.redis, BUS_PORT) };
   return {

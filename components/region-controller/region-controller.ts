@@ -102,7 +102,11 @@ export class RegionController extends pulumi.ComponentResource {
     new k8s.core.v1.Service(
       name,
       {
-        metadata: metadata(ctx, COMPONENT, SERVICES.regionController, wan.annotations),
+        // Databases wait for it to answer; nothing may wait for a load balancer's address before.
+        metadata: metadata(ctx, COMPONENT, SERVICES.regionController, {
+          "pulumi.com/skipAwait": "true",
+          ...wan.annotations,
+        }),
         spec: {
           ...wan.spec,
           selector,

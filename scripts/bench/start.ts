@@ -7,8 +7,8 @@ import { report, seconds } from "./report.ts";
 
 const INSTANCE = "bench";
 
-/** Time of a start by stage, of Beijing if not said otherwise: cold (own empty caches, only with IAM_HA_BENCH_COLD=1: a quarter of an hour of
- *  building), warm (caches there, no data), with nothing to do, and after a stop (data there). */
+/** Time of a start by stage, of Beijing if not said otherwise: cold (own empty caches, only with IAM_HA_BENCH_COLD=1: a
+ *  quarter of an hour of building), warm (caches there, no data), with nothing to do, and after a stop (data there). */
 export async function benchStart(regions: readonly string[] = ["beijing"], name = "start"): Promise<void> {
   const columns: [string, Readonly<Record<string, number>>][] = [];
   const measure = async (what: string) => {

@@ -13,6 +13,7 @@ interface JsonSchema {
   properties?: Record<string, JsonSchema>;
   additionalProperties?: JsonSchema | boolean;
   items?: JsonSchema;
+  propertyNames?: JsonSchema;
   anyOf?: JsonSchema[];
   oneOf?: JsonSchema[];
 }
@@ -36,7 +37,11 @@ export function configMarkdown(): string {
   return `${lines.join("\n")}\n`;
 }
 
-function tableRows(schema: JsonSchema, prefix: string): string[] {
+function tableRows(whole: JsonSchema, prefix: string): string[] {
+  // Of several shapes the fullest is listed; the others say the same of fewer keys.
+  const shapes = [whole, ...(whole.oneOf ?? [])];
+  const size = (one: JsonSchema) => Object.keys(one.properties ?? {}).length;
+  const schema = shapes.reduce((best, one) => (size(one) > size(best) ? one : best));
   const rows: string[] = [];
   for (const [name, field] of Object.entries(schema.properties ?? {})) {
     const path = prefix ? `${prefix}.${name}` : name;
@@ -57,7 +62,11 @@ function allowed(schema: JsonSchema): string {
   const choices = schema.oneOf ?? schema.anyOf;
   if (choices) return choices.map((choice) => (choice.properties ? object(choice) : allowed(choice))).join(" or ");
   if (schema.type === "array") return `list of ${schema.items ? allowed(schema.items) : "values"}`;
-  if (schema.type === "object") return schema.properties ? object(schema) : "mapping";
+  if (schema.type === "object") {
+    const keys = schema.propertyNames?.enum;
+    if (schema.properties) return object(schema);
+    return keys ? `mapping; keys: ${keys.map((key) => `\`${String(key)}\``).join(", ")}` : "mapping";
+  }
   const range = [
     schema.minimum === undefined ? "" : `≥ ${schema.minimum}`,
     bounded(schema.maximum) ? `≤ ${schema.maximum}` : "",

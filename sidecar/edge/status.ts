@@ -1,7 +1,8 @@
 import { createServer, type Server } from "node:http";
 import type { Follower } from "./follower.ts";
 
-/** Serves `/healthz` (200 while the loop goes round, 503 after), `/readyz` (503 until NGINX knows its way) and `/status` (what is known, as JSON). */
+/** Serves `/healthz` (200 while the loop goes round, 503 after), `/readyz` (503 until NGINX knows its way) and `/status`
+ *  (what is known, as JSON). */
 export function serveStatus(follower: Follower, port: number): Promise<Server> {
   const server = createServer((request, response) => {
     const send = (code: number, body: unknown) => {

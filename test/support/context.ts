@@ -11,6 +11,7 @@ export function regionContext(changes: Partial<RegionContext> = {}): RegionConte
     domain: "iam.example.com",
     storageClass: undefined,
     multiNode: true,
+    standby: false,
     protect: true,
     wan: wanSettings.parse({}),
     images: imageSettings.parse({}),

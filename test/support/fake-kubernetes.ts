@@ -33,6 +33,8 @@ export class FakeKubernetes {
   readonly #objects = new Map<string, Map<string, Stored>>();
   readonly #watchers = new Set<Watcher>();
   #version = 1;
+  /** Namespace in which no cluster's configuration can be written: its Patroni stands before its registration. */
+  unregistered: string | undefined;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -98,6 +100,8 @@ export class FakeKubernetes {
       response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(object));
     const kind = KINDS[resource];
     if (kind === undefined) return void send(404, { code: 404 });
+    if (namespace === this.unregistered && body?.metadata.annotations?.["config"] !== undefined)
+      return void send(503, { code: 503 });
     if (request.method === "GET" && name === undefined) {
       const labels = Object.fromEntries(
         (url.searchParams.get("labelSelector") ?? "")
