@@ -111,6 +111,8 @@ class Access:
             made = f'create("{GENERATION}") = "0"\n\nput {GENERATION} {secrets.token_hex(16)}\n\n\n'
             self._call("txn", user=as_root, stdin=made)
             found = control.value(self._call(*get, user=as_root))
+            if found is None:
+                raise control.Failed("the generation was written, and is not there")
         write(f"{self._volume}/generation", found)
 
     def _roles(self, as_root):

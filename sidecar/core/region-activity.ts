@@ -9,6 +9,9 @@ export const WITNESS_KEYS = {
   active: "/iam-ha/active",
   /** The region that was active last; under no lease. */
   last: "/iam-ha/last",
+  /** System identifier of the platform's database, written by the first claim; under no lease. An empty database that was
+   *  made anew by mistake, or by wrong passwords, is another one and never gets activity. */
+  system: "/iam-ha/system",
   /** What a reader asks for to get all of the above. */
   prefix: "/iam-ha/",
 } as const;
@@ -55,6 +58,8 @@ export interface WitnessView {
   readonly epoch: { readonly value: number; readonly modRevision: number } | undefined;
   readonly active: (ActiveRecord & { readonly modRevision: number; readonly lease: string }) | undefined;
   readonly last: string | undefined;
+  /** System identifier of the database that was active. */
+  readonly system: string | undefined;
   readonly dns: string | undefined;
   /** What cannot be understood of it, in words. Nothing is decided on such a view. */
   readonly broken: string | undefined;
@@ -97,6 +102,7 @@ export function witnessView(all: readonly KeyValue[], dns: string): WitnessView 
     epoch,
     active,
     last,
+    system: find(WITNESS_KEYS.system)?.value,
     dns: find(dns)?.value,
     broken: problems.length > 0 ? problems.join("; ") : undefined,
   };
@@ -117,6 +123,8 @@ export interface ActivityInput {
   readonly initiallyActive: boolean;
   /** What its own database is. */
   readonly database: DatabaseStatus["state"];
+  /** Its system identifier, as far as it is known. */
+  readonly systemId: string | undefined;
   readonly witness: WitnessView;
 }
 
@@ -134,6 +142,7 @@ export type ActivityAction =
  * | witness                                    | own database  | action                     |
  * | ------------------------------------------ | ------------- | -------------------------- |
  * | record of this region                      | anything      | keep its lease             |
+ * | record of this region, or it was last      | another one   | none                       |
  * | record of another region                   | anything      | none                       |
  * | no record, this region was last            | primary       | claim, epoch + 1           |
  * | no record, another region was last         | anything      | none                       |
@@ -146,9 +155,10 @@ export type ActivityAction =
  * is always a new epoch. So an epoch names one uninterrupted time of one region, which is what a fence must tell apart.
  */
 export function decideActivity(input: ActivityInput): ActivityAction {
-  const { region, witness, database } = input;
+  const { region, witness, database, systemId } = input;
   const { active, epoch, last } = witness;
   if (witness.broken !== undefined) return { kind: "none", cause: `the witness' record is damaged: ${witness.broken}` };
+  if (isForeign(input)) return { kind: "none", cause: FOREIGN };
   if (active?.region === region)
     return { kind: "keep", epoch: active.epoch, lease: active.lease, cause: "this region is active" };
   if (active) return { kind: "none", cause: `${active.region} is active under epoch ${active.epoch}` };
@@ -156,12 +166,23 @@ export function decideActivity(input: ActivityInput): ActivityAction {
     if (!input.initiallyActive)
       return { kind: "none", cause: "no region has been active yet, and this is not the first" };
     if (database !== "primary") return { kind: "none", cause: `first to be active, but the database is ${database}` };
+    if (systemId === undefined) return { kind: "none", cause: "it is not known which database this is" };
     return { kind: "claim", epoch: 1, cause: "no region has been active yet, and this is the first by configuration" };
   }
   if (last !== region) return { kind: "none", cause: `no region is active; ${last} was last` };
   if (database !== "primary")
     return { kind: "none", cause: `this region's lease ran out, and its database is ${database}` };
+  if (systemId === undefined) return { kind: "none", cause: "it is not known which database this is" };
   return { kind: "claim", epoch: epoch.value + 1, cause: "this region's lease ran out, and nobody took its place" };
+}
+
+const FOREIGN = "this region's primary is another database than the platform's: it was made anew";
+
+/** Whether the region's primary is not the database that was active. */
+function isForeign({ database, systemId, witness }: ActivityInput): boolean {
+  return (
+    database === "primary" && systemId !== undefined && witness.system !== undefined && systemId !== witness.system
+  );
 }
 
 /** What a claim writes: the record, the epoch, who was last, and the platform's name, in one transaction that fails when
@@ -169,10 +190,15 @@ export function decideActivity(input: ActivityInput): ActivityAction {
  *  one, clients are still led to where they were served. */
 export function claimTransaction(
   witness: WitnessView,
-  claim: { readonly record: ActiveRecord; readonly lease: string; readonly dns: { key: string; value: string } },
+  claim: {
+    readonly record: ActiveRecord;
+    readonly systemId: string;
+    readonly lease: string;
+    readonly dns: { key: string; value: string };
+  },
 ): Transaction {
-  const { epoch, last } = witness;
-  const { record, lease, dns } = claim;
+  const { epoch, last, system } = witness;
+  const { record, systemId, lease, dns } = claim;
   return {
     compare: [
       { key: WITNESS_KEYS.active, is: "absent" },
@@ -182,11 +208,15 @@ export function claimTransaction(
       last !== undefined
         ? { key: WITNESS_KEYS.last, is: "equal", value: record.region }
         : { key: WITNESS_KEYS.last, is: "absent" },
+      system !== undefined
+        ? { key: WITNESS_KEYS.system, is: "equal", value: systemId }
+        : { key: WITNESS_KEYS.system, is: "absent" },
     ],
     puts: [
       { key: WITNESS_KEYS.epoch, value: String(record.epoch) },
       { key: WITNESS_KEYS.active, value: JSON.stringify(record), lease },
       { key: WITNESS_KEYS.last, value: record.region },
+      { key: WITNESS_KEYS.system, value: systemId },
       { key: dns.key, value: dns.value },
     ],
   };
@@ -208,7 +238,8 @@ export function dnsRepair(
 }
 
 /** What is wrong with activity, in words. */
-export function activityProblems({ region, database, witness }: ActivityInput): Problem[] {
+export function activityProblems(input: ActivityInput): Problem[] {
+  const { region, database, witness } = input;
   if (witness.broken !== undefined)
     return [
       {
@@ -219,6 +250,14 @@ export function activityProblems({ region, database, witness }: ActivityInput): 
     ];
   const { active, last } = witness;
   const holder = active?.region ?? last;
+  if (isForeign(input))
+    return [
+      {
+        kind: "foreign-database",
+        subject: region,
+        message: `${FOREIGN}; it gets no activity. Empty its volumes, and it becomes a copy of a region that has the data`,
+      },
+    ];
   if (database === "primary" && holder !== undefined && holder !== region)
     return [
       {

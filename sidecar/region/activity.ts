@@ -128,6 +128,7 @@ export class Activity {
       region,
       initiallyActive: regions[region]!.initiallyActive,
       database: this.#database.last.status.state,
+      systemId: this.#database.last.status.systemId,
       witness: this.#view,
     };
   }
@@ -158,12 +159,16 @@ export class Activity {
   async #claim(signal: AbortSignal): Promise<void> {
     // What was seen of the database may be a round old: a claim rests on a look of its own.
     await this.#database.look(signal);
-    const action = decideActivity(this.#input()!);
+    const input = this.#input()!;
+    const action = decideActivity(input);
     if (action.kind !== "claim") return;
     const { region, witness } = this.#config;
     const record: ActiveRecord = { region, epoch: action.epoch, since: new Date().toISOString() };
     const lease = await this.#client.grant(witness.leaseTtlSeconds, signal);
-    const done = await this.#client.commit(claimTransaction(this.#view!, { record, lease, dns: this.#dns }), signal);
+    const done = await this.#client.commit(
+      claimTransaction(this.#view!, { record, systemId: input.systemId!, lease, dns: this.#dns }),
+      signal,
+    );
     const { epoch, cause } = action;
     if (done) {
       this.#held = epoch;

@@ -71,10 +71,13 @@ export class ControllerServer {
       secureOptions: constants.SSL_OP_NO_TICKET,
     } as const;
     const server = createServer({ ...options, ...shown }, (request, response) => {
-      void this.#answer(request).then(([status, body]) => {
-        response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
-        response.end(`${JSON.stringify(body)}\n`);
-      });
+      this.#answer(request)
+        .then(([status, body]) => {
+          response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
+          response.end(`${JSON.stringify(body)}\n`);
+        })
+        // Whatever a caller sends, it costs nobody but itself.
+        .catch(() => response.destroy());
     });
     server.requestTimeout = 5000;
     server.headersTimeout = 5000;
@@ -116,6 +119,7 @@ export class ControllerServer {
   }
 
   async #answer(request: IncomingMessage): Promise<[number, unknown]> {
+    if (!URL.canParse(request.url ?? "/", "https://controller")) return [400, { error: "not a path" }];
     const url = new URL(request.url ?? "/", "https://controller");
     if (request.method !== "GET") return [405, { error: "only GET" }];
     const names = dnsNames((request.socket as TLSSocket).getPeerCertificate().subjectaltname);

@@ -6,6 +6,9 @@ import { readSecret, type TlsFiles } from "./tls.ts";
 const SESSION =
   "-c default_transaction_read_only=on -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=1 -c bytea_output=hex";
 
+/** Conversations that may wait for their turn; peers ask too, and one that hangs must not have the others pile up. */
+const MAX_WAITING = 8;
+
 /** One connection to the region's database as the monitoring role, made anew after any error, and whenever another host
  *  is asked for. Sessions only read. */
 export class Sql {
@@ -16,6 +19,7 @@ export class Sql {
   #client: pg.Client | undefined;
   #host = "";
   #queue: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
 
   constructor(
     config: RegionConfig,
@@ -29,9 +33,11 @@ export class Sql {
   }
 
   /** Runs one conversation after the other.
-   *  @throws when it does not end in time, or the server refuses */
+   *  @throws when it does not end in time, the server refuses, or too many wait */
   run<T>(host: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(() => this.#bounded(host, work));
+    if (this.#waiting >= MAX_WAITING) return Promise.reject(new Error("the database is slow to answer: too many wait"));
+    this.#waiting++;
+    const turn = this.#queue.then(() => this.#bounded(host, work)).finally(() => this.#waiting--);
     this.#queue = turn.catch(() => {});
     return turn;
   }

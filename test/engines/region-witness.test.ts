@@ -37,7 +37,9 @@ describe("the witness client with a real etcd of three members", function () {
   const claim = async (epoch: number, region = "beijing", ttl = 5) => {
     const lease = await client.grant(ttl);
     const record = { region, epoch, since: "2026-01-01T00:00:00Z" };
-    const done = await client.commit(claimTransaction(await view(), { record, lease, dns: { key: DNS, value: "{}" } }));
+    const done = await client.commit(
+      claimTransaction(await view(), { record, systemId: "1", lease, dns: { key: DNS, value: "{}" } }),
+    );
     return { lease, done };
   };
 
@@ -46,6 +48,7 @@ describe("the witness client with a real etcd of three members", function () {
       epoch: undefined,
       active: undefined,
       last: undefined,
+      system: undefined,
       dns: undefined,
       broken: undefined,
     });
@@ -60,7 +63,7 @@ describe("the witness client with a real etcd of three members", function () {
     );
 
     const record = { region: "shanghai", epoch: 1, since: "" };
-    const again = claimTransaction(empty, { record, lease, dns: { key: DNS, value: "x" } });
+    const again = claimTransaction(empty, { record, systemId: "1", lease, dns: { key: DNS, value: "x" } });
     assert.equal(await client.commit(again), false, "what the decision rested on has changed");
     assert.equal((await view()).dns, "{}", "and nothing of it was written");
 
@@ -108,7 +111,7 @@ describe("the witness client with a real etcd of three members", function () {
     witness.resume("beijing");
     await eventually("all are back", 20_000, async () => (await client.members()).every(({ healthy }) => healthy));
     // The member's tokens went with its process.
-    assert.equal((await alone.read(WITNESS_KEYS.prefix, DNS)).length, 4);
+    assert.equal((await alone.read(WITNESS_KEYS.prefix, DNS)).length, 5);
   });
 
   it("bears a member that hangs: one time-out, and it is asked last from then on", async () => {

@@ -114,6 +114,9 @@ def main(command):
         answer = birth.wait(ANSWER_SECONDS)
         if answer is None:
             sys.exit(f"start: no word on what this database is to be within {ANSWER_SECONDS} s")
+        # What another region's data would become: a second history of the same database.
+        if answer["as"] == "primary" and not pod.data_missing():
+            sys.exit("start: the region controller wants a primary here, but the data is a copy of another region's: it is never promoted by a start")
         # Another region's; without it Patroni goes by the cluster's state, and without that by the answer.
         if os.path.exists(pod.CACHE):
             os.unlink(pod.CACHE)

@@ -167,7 +167,7 @@ export class SessionCluster {
   #report(problem: string): void {
     if (problem === this.#problem) return;
     this.#problem = problem;
-    this.#log.warn({ event: "redis-away" }, problem);
+    this.#log.warn({ event: "redis-away", cause: problem }, problem);
   }
 }
 

@@ -68,7 +68,7 @@ export function createSessionSync(config: RegionConfig, deps: SessionSyncDeps): 
         await cluster.look();
         await tracker.update();
       } catch (error) {
-        log.error({ event: "look-failed", reason: messageOf(error) }, "a look at the local Redis failed");
+        log.error({ event: "look-failed", cause: messageOf(error) }, "a look at the local Redis failed");
       }
       const pause = changes.instance === undefined ? LOOK_MILLIS / 4 : LOOK_MILLIS;
       await sleep(pause, undefined, { signal }).catch(() => {});
@@ -94,7 +94,7 @@ export function createSessionSync(config: RegionConfig, deps: SessionSyncDeps): 
       const result = await checkKeys(config, { cluster, receiver, request }, from, signal);
       if (result.differences > 0) {
         log.warn(
-          { event: "keys-differ", source: from, ...result },
+          { event: "keys-differ", source: from, ...result, cause: "somebody wrote here, and not at the source" },
           "keys differ from the source's: all are copied anew",
         );
         receiver.copyAnew();

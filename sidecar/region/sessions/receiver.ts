@@ -103,7 +103,7 @@ export class SessionReceiver {
         const cause = from
           ? `sessions come from ${from.source} under epoch ${from.epoch}`
           : "sessions come from nowhere";
-        this.#deps.log.info({ event: "source", ...from, before: before?.source }, cause);
+        this.#deps.log.info({ event: "source", ...from, before: before?.source, cause }, cause);
         // What is known of a link that was not used for a while says nothing any more.
         if (before) this.#gauges.delete(before.source);
         this.#cursors.release();
@@ -133,7 +133,7 @@ export class SessionReceiver {
         if (signal.aborted || error instanceof SourceChanged) return false;
         const message = messageOf(error);
         const { log } = this.#deps;
-        log.debug({ event: "batch-failed", source, attempt, reason: message }, `try ${attempt} of a batch failed`);
+        log.debug({ event: "batch-failed", source, attempt, cause: message }, `try ${attempt} of a batch failed`);
         if (attempt >= link.maxAttempts) {
           this.gauge(source)?.failed(message, performance.now());
           this.#complain(`a batch from ${source} was given up for now after ${attempt} tries: ${message}`);
@@ -170,7 +170,14 @@ export class SessionReceiver {
     const gauge = this.gauge(source)!;
     gauge.heard(heard);
     if ("resync" in answer)
-      this.#deps.log.info({ event: "resync", source, known: cursor !== undefined }, "all sessions are copied");
+      this.#deps.log.info(
+        {
+          event: "resync",
+          source,
+          cause: cursor ? "the source does not know this place in its log" : "no place is known",
+        },
+        "all sessions are copied",
+      );
     // Another controller of this region may have taken over while the answer was on its way.
     await this.#cursors.mind();
     await this.#apply(from, next);
@@ -241,7 +248,7 @@ export class SessionReceiver {
   #complain(message: string): void {
     if (message === this.#complaint) return;
     this.#complaint = message;
-    this.#deps.log.warn({ event: "sessions" }, message);
+    this.#deps.log.warn({ event: "sessions", cause: message }, message);
   }
 }
 

@@ -142,7 +142,10 @@ export class Tracker {
     if (this.#changes.instance === undefined) {
       this.#changes.begin(randomUUID(), this.#now());
       this.#problem = "";
-      this.#log.info({ event: "changes-heard", masters: serving.length, dark: map.dark }, "changed keys are heard of");
+      this.#log.info(
+        { event: "changes-heard", masters: serving.length, dark: map.dark, cause: "every master tells them" },
+        "changed keys are heard of",
+      );
     }
     // Nor is anything known of a slot's new owner that came after the look.
     const lookedAt = this.#now() - (performance.now() - this.#cluster.seenAt);
@@ -181,6 +184,6 @@ export class Tracker {
   #report(reason: string): void {
     if (reason === this.#problem) return;
     this.#problem = reason;
-    this.#log.warn({ event: "changes-missed", reason }, `changed keys may be missed: ${reason}`);
+    this.#log.warn({ event: "changes-missed", cause: reason }, `changed keys may be missed: ${reason}`);
   }
 }

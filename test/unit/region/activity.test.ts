@@ -54,7 +54,7 @@ describe("activity: what the witness holds", () => {
     for (const all of cases) {
       const view = witnessView(all, DNS);
       assert.ok(view.broken, JSON.stringify(all));
-      const input = { region: "a", initiallyActive: true, database: "primary", witness: view } as const;
+      const input = { region: "a", initiallyActive: true, database: "primary", systemId: "1", witness: view } as const;
       assert.equal(decideActivity(input).kind, "none");
       assert.deepEqual(
         activityProblems(input).map(({ kind }) => kind),
@@ -86,7 +86,9 @@ describe("activity: what the witness holds", () => {
   it("is loud about a primary that is not the active region's", () => {
     const view = witnessView([kv(WITNESS_KEYS.epoch, "4"), recordOf("b", 4), kv(WITNESS_KEYS.last, "b")], DNS);
     const problems = (database: "primary" | "standby", witness = view) =>
-      activityProblems({ region: "a", initiallyActive: true, database, witness }).map(({ kind }) => kind);
+      activityProblems({ region: "a", initiallyActive: true, database, systemId: "1", witness }).map(
+        ({ kind }) => kind,
+      );
     assert.deepEqual(problems("primary"), ["two-primaries"]);
     assert.deepEqual(problems("standby"), []);
     const expired = witnessView([kv(WITNESS_KEYS.epoch, "4"), kv(WITNESS_KEYS.last, "b")], DNS);
@@ -103,6 +105,7 @@ type Step =
   | { readonly do: "wait"; readonly seconds: number };
 
 interface Node {
+  readonly systemId: string;
   readonly region: string;
   readonly initiallyActive: boolean;
   database: DatabaseStatus["state"];
@@ -143,6 +146,7 @@ describe("activity: a claim", () => {
   const decided = witnessView([kv(WITNESS_KEYS.epoch, "5", { modRevision: 3 }), kv(WITNESS_KEYS.last, "a")], DNS);
   const claim = claimTransaction(decided, {
     record: { region: "a", epoch: 6, since: "" },
+    systemId: "1",
     lease: "1",
     dns: { key: DNS, value: "a" },
   });
@@ -159,6 +163,7 @@ describe("activity: a claim", () => {
     assert.equal(commit(recordOf("b", 5)), false);
     assert.equal(commit(kv(WITNESS_KEYS.epoch, "5", { modRevision: 4 })), false);
     assert.equal(commit(kv(WITNESS_KEYS.last, "b")), false);
+    assert.equal(commit(kv(WITNESS_KEYS.system, "1")), false);
   });
 });
 
@@ -173,6 +178,7 @@ describe("activity: several controllers and one witness", () => {
           region,
           initiallyActive: i === first,
           database: "primary",
+          systemId: "1",
           view: undefined,
           action: undefined,
         }));
@@ -194,7 +200,9 @@ describe("activity: several controllers and one witness", () => {
             if (node.action.kind === "claim") {
               const record = { region: node.region, epoch: node.action.epoch, since: "2026-01-01T00:00:00Z" };
               const dns = { key: DNS, value: dnsRecord(node.region, 5) };
-              const done = witness.commit(claimTransaction(node.view, { record, lease: witness.grant(TTL), dns }));
+              const done = witness.commit(
+                claimTransaction(node.view, { record, systemId: "1", lease: witness.grant(TTL), dns }),
+              );
               if (done) {
                 claims++;
                 assert.equal(before.active, undefined, "nobody held it");
@@ -229,9 +237,24 @@ describe("activity: several controllers and one witness", () => {
   it("a region takes its own activity back, under the next epoch, and nobody else's", () => {
     const view = (last: string) => witnessView([kv(WITNESS_KEYS.epoch, "5"), kv(WITNESS_KEYS.last, last)], DNS);
     const decide = (last: string, database: "primary" | "starting") =>
-      decideActivity({ region: "a", initiallyActive: true, database, witness: view(last) });
+      decideActivity({ region: "a", initiallyActive: true, database, systemId: "1", witness: view(last) });
     assert.deepEqual([decide("a", "primary").kind, (decide("a", "primary") as { epoch: number }).epoch], ["claim", 6]);
     assert.equal(decide("a", "starting").kind, "none");
     assert.equal(decide("b", "primary").kind, "none");
+  });
+
+  it("a database that was made anew never gets activity, nor keeps it; a standby's is no database of its own", () => {
+    const held = [kv(WITNESS_KEYS.epoch, "5"), kv(WITNESS_KEYS.last, "a"), kv(WITNESS_KEYS.system, "1")];
+    const decide = (systemId: string | undefined, all: KeyValue[], database: "primary" | "standby" = "primary") => {
+      const input = { region: "a", initiallyActive: true, database, systemId, witness: witnessView(all, DNS) };
+      return [decideActivity(input).kind, ...activityProblems(input).map(({ kind }) => kind)];
+    };
+    assert.deepEqual(decide("1", held), ["claim", "nobody-active"]);
+    assert.deepEqual(decide("2", held), ["none", "foreign-database"]);
+    assert.equal(decide(undefined, held)[0], "none");
+    assert.equal(decide(undefined, [])[0], "none");
+    assert.deepEqual(decide("1", [recordOf("a", 5), ...held]), ["keep"]);
+    assert.deepEqual(decide("2", [recordOf("a", 5), ...held]), ["none", "foreign-database"]);
+    assert.deepEqual(decide("2", [recordOf("a", 5), ...held], "standby"), ["keep", "active-without-primary"]);
   });
 });
