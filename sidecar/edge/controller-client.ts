@@ -8,8 +8,8 @@ const MAX_ANSWER = 65_536;
 /** What a controller knows of the witness is old after so long, in milliseconds: another one may know better. */
 const OLD_MILLIS = 5000;
 
-/** Asks the region controller who is active, over one connection that is kept while its answers are fresh: behind the
- *  Service are two controllers, and a new connection may lead to the other one. */
+/** Asks the region controller who is active, over one connection that is kept while its answers are fresh: a controller
+ *  that has taken another's place is found by a new connection. */
 export class ControllerClient {
   readonly #config: EdgeSidecarConfig;
   #agent = newAgent();
