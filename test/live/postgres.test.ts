@@ -115,7 +115,10 @@ describe("the database of a running region", function () {
     const streams = await sql(primary, "select application_name || sync_state from pg_stat_replication order by 1");
     // Other regions stream too, and no commit waits for them.
     const elsewhere = streams.split("\n").filter((stream) => !others.some((name) => stream.startsWith(name)));
-    assert.ok(elsewhere.every((stream) => stream.endsWith("async")), streams);
+    assert.ok(
+      elsewhere.every((stream) => stream.endsWith("async")),
+      streams,
+    );
     assert.deepEqual(
       streams.split("\n").filter((stream) => !elsewhere.includes(stream)),
       others.map((name) => `${name}quorum`),
