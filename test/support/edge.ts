@@ -123,6 +123,25 @@ export class RunningEdge {
     return readFile(join(this.dir, "err"), "utf8");
   }
 
+  /** How many worker processes NGINX has now; after a reload those of before it are among them until they end. */
+  async workers(): Promise<number> {
+    const count = async (pid: number): Promise<number> => {
+      // A process that ends meanwhile has neither name nor children.
+      const [title, children] = await Promise.all(
+        ["cmdline", `task/${pid}/children`].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
+      );
+      const below = await Promise.all(
+        children!
+          .trim()
+          .split(" ")
+          .filter(Boolean)
+          .map((child) => count(Number(child))),
+      );
+      return below.reduce((sum, one) => sum + one, title!.startsWith("nginx: worker process") ? 1 : 0);
+    };
+    return count(await this.pid());
+  }
+
   /** Waits until the error stream holds a text. */
   async untilLogged(text: RegExp, timeoutMs = 10_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
