@@ -2,7 +2,7 @@ import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { RegionContext } from "../common/context.ts";
 import { imageReference } from "../common/images.ts";
-import { COMPONENTS } from "../common/names.ts";
+import { COMPONENTS, EDGE_CLIENT_NAME } from "../common/names.ts";
 import { containerDefaults, memoryVolume, podDefaults } from "../common/pod.ts";
 import { ENTRY_DATABASES } from "../pooler/plan.ts";
 import type { API_VARIABLES, ApiSettings } from "./settings.ts";
@@ -81,7 +81,7 @@ function variables({ context, settings, pooler, redis }: ApiPodArgs): k8s.types.
     TLS_CERT_FILE: settings.tls ? `${PATHS.tls}/tls.crt` : undefined,
     TLS_KEY_FILE: settings.tls ? `${PATHS.tls}/tls.key` : undefined,
     CA_FILE: `${PATHS.tls}/ca.crt`,
-    EDGE_CLIENT_NAME: settings.tls ? "edge-client" : undefined,
+    EDGE_CLIENT_NAME: settings.tls ? EDGE_CLIENT_NAME : undefined,
     DATABASE_HOST: pooler.host,
     DATABASE_PORT: text(pooler.port),
     DATABASE_WRITE: ENTRY_DATABASES.write,

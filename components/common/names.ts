@@ -95,6 +95,9 @@ export function podHost(
   return `${set}-${ordinal}.${service}.${namespace}.svc.${clusterDomain}`;
 }
 
+/** Common name by which the API and other regions' edges know an edge. */
+export const EDGE_CLIENT_NAME = "edge-client";
+
 /** Which names each certificate must be good for; the first is the common name (64 characters at most). */
 export function certificateDnsNames(place: Place, namespace: string): Record<CertificateName, string[]> {
   const service = (name: string) => [
@@ -108,7 +111,7 @@ export function certificateDnsNames(place: Place, namespace: string): Record<Cer
   return {
     edge: [place.domain, globalName(place.domain), endpoint("api")],
     // The first name is how the API and other edges know an edge; by the second one an edge knows which region it reached.
-    "edge-client": ["edge-client", endpoint("api")],
+    "edge-client": [EDGE_CLIENT_NAME, endpoint("api")],
     api: [...service(SERVICES.api), ...apiPodNames(9), pods(SERVICES.api)],
     postgres: [
       ...service(SERVICES.postgresPrimary),

@@ -1,4 +1,5 @@
 import { PEER_UPSTREAM, PEER_VARIABLE } from "../../sidecar/core/edge-route.ts";
+import { EDGE_CLIENT_NAME } from "../common/names.ts";
 import { PATHS } from "./plan.ts";
 import { internalTls, ownHeaders } from "./proxy.ts";
 import type { Limit } from "./servers.ts";
@@ -9,9 +10,6 @@ import { block, comment, d, type Directive, type Node } from "./syntax.ts";
  *  its own that takes edges alone: what the request then says of its client is believed there, and it is served there.
  *  So the public ports have nothing to believe and ask browsers for no certificate, and a request is passed on once,
  *  whatever two edges believe. Limits are met where it is served: by the client's address, whichever edge it came by. */
-
-/** What an edge shows as its certificate's common name. */
-const EDGE_NAME = "edge-client";
 
 const API = "/.peer/api";
 const LOGIN = "/.peer/login";
@@ -30,7 +28,7 @@ export function fromPeer(port: number): Node[] {
     block(
       "map",
       ["$server_port:$ssl_client_verify:$ssl_client_s_dn", "$edge_from_peer"],
-      [d("default", 0), d(`~^${port}:SUCCESS:(.*,)?CN=${EDGE_NAME}(,.*)?$`, 1)],
+      [d("default", 0), d(`~^${port}:SUCCESS:(.*,)?CN=${EDGE_CLIENT_NAME}(,.*)?$`, 1)],
     ),
   ];
 }
