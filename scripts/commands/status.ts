@@ -87,15 +87,11 @@ export async function readBoard(instance: string, signal?: AbortSignal): Promise
 /** Every part of every region that was started. */
 export async function readStatus(instance: string, signal?: AbortSignal): Promise<readonly PartRow[]> {
   const { regions } = loadDeployment(instance);
-  return (await Promise.all(regions.map((region) => regionRows(region, signal)))).flat();
+  return (await Promise.all(regions.map((region) => readRegion(region, signal, false)))).flatMap(({ rows }) => rows);
 }
 
-/** One region's rows; a region whose API server does not answer is one unhealthy row. */
-export async function regionRows(place: DeployedRegion, signal?: AbortSignal): Promise<readonly PartRow[]> {
-  return (await readRegion(place, signal, false)).rows;
-}
-
-async function readRegion(
+/** One region's rows, and what its controller says; a region whose API server does not answer is one unhealthy row. */
+export async function readRegion(
   place: DeployedRegion,
   signal?: AbortSignal,
   withReport = true,

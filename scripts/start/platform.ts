@@ -1,7 +1,7 @@
 import type { ListrTask } from "listr2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { REGIONS } from "../arguments.ts";
-import { readBoard, regionRows } from "../commands/status.ts";
+import { readBoard } from "../commands/status.ts";
 import { loadDeployment, recordRegions, type DeployedRegion } from "../deployment.ts";
 import { regionRole } from "../local/values/overlay.ts";
 import { applyObjects } from "../render/apply.ts";
@@ -11,13 +11,11 @@ import type { StartContext } from "./context.ts";
 import { eachRegion, inTurn } from "./each-region.ts";
 import { instanceFolder } from "./folders.ts";
 import { login } from "./login.ts";
-import { bar } from "./progress.ts";
 import { findPulumi, pulumiUp, type PulumiCli } from "./pulumi.ts";
 import { applySet, overlaysFor, renderPlace } from "./render-place.ts";
 import { timed } from "./timings.ts";
+import { waitHealthy } from "./healthy.ts";
 
-/** A region that is not healthy after this time is an error; the first start of a database on a slow disk takes minutes. */
-const HEALTHY_LIMIT_MS = 10 * 60_000;
 /** How long the regions may take to find each other; the slowest link of the design makes a batch every 30 s. */
 const JOINED_LIMIT_MS = 3 * 60_000;
 /** How long a healthy platform may take to answer a login. */
@@ -47,10 +45,14 @@ export function platformSteps(): ListrTask<StartContext>[] {
     timed("all healthy", {
       title: "Wait until every part is healthy",
       task: async (context, task) => {
-        await eachRegion(context, "become healthy", (place) =>
-          waitHealthy(place, context.signal, (text) => (task.output = text)),
-        );
+        const notes: string[] = [];
+        await eachRegion(context, "become healthy", async (place) => {
+          const waits = await waitHealthy(place, context.signal, (text) => (task.output = text));
+          if (waits !== undefined) notes.push(`${place.region} waits for a database to copy: ${waits}`);
+        });
+        if (notes.length > 0) task.output = notes.join("\n");
       },
+      rendererOptions: { persistentOutput: true, outputBar: Infinity },
     }),
     timed("joined", {
       title: "Wait until the regions follow each other",
@@ -133,23 +135,4 @@ async function renderAndApply(
   onLine(`${objects.length} objects`);
   const lines = await applyObjects(accessTo(place), objects, { ...applySet(place), signal: context.signal });
   onLine(`${lines.length} objects applied`);
-}
-
-async function waitHealthy(place: DeployedRegion, signal: AbortSignal, onText: (text: string) => void): Promise<void> {
-  const end = Date.now() + HEALTHY_LIMIT_MS;
-  let told = "";
-  for (;;) {
-    const rows = await regionRows(place, signal);
-    const healthy = rows.filter((row) => row.healthy).length;
-    if (healthy === rows.length) return;
-    signal.throwIfAborted();
-    const sick = rows.filter((row) => !row.healthy).map((row) => `${row.pod || row.part} (${row.detail})`);
-    if (Date.now() > end)
-      throw new Error(`${place.region} is not healthy after ${HEALTHY_LIMIT_MS / 60_000} min: ${sick.join("; ")}`);
-    const text = `${bar(healthy / rows.length)} ${place.region}: waiting for ${sick[0]}${sick.length > 1 ? ` and ${sick.length - 1} more` : ""}`;
-    // Where there is no terminal, each is a line of its own.
-    if (text !== told) onText(text);
-    told = text;
-    await sleep(1000, undefined, { signal });
-  }
 }

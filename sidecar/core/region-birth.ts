@@ -82,7 +82,7 @@ export function birth(input: BirthInput): BirthAnswer {
   if (cluster) {
     if (cluster.as === "primary") return { as: "primary", cause: `${region} has a primary already` };
     const source = cluster.source ?? bestSource(input, first ?? region)?.source;
-    if (source) return { as: "standby", source, cause: `${region} has a standby cluster already` };
+    if (source) return { as: "standby", source, ready: true, cause: `${region} has a standby cluster already` };
     return { as: "wait", cause: `${region} has a standby cluster whose source is not known yet` };
   }
   if (witness.state === "damaged") return { as: "wait", cause: `the witness' record is damaged: ${witness.cause}` };
@@ -125,6 +125,15 @@ export function birth(input: BirthInput): BirthAnswer {
   };
 }
 
+/** Why a region without a database cannot have one yet; undefined when it has one, when a pod that asks now is given
+ *  one, and before everybody was asked. */
+export function waitsFor(input: BirthInput): string | undefined {
+  if (input.cluster || !input.informed) return undefined;
+  const answer = birth(input);
+  if (answer.as === "wait") return answer.cause;
+  return answer.as === "standby" && !answer.ready ? `${answer.cause}, which does not answer` : undefined;
+}
+
 /** Who is active by what the witness said last and by the peers that answer: the newest epoch. */
 function namedByOthers({ witness, peers }: BirthInput): string | undefined {
   const told = peers
@@ -136,15 +145,16 @@ function namedByOthers({ witness, peers }: BirthInput): string | undefined {
 
 function standbyOf(input: BirthInput, active: string, cause: string): BirthAnswer {
   const best = bestSource(input, active);
-  if (best) return { as: "standby", source: best.source, cause: `${cause}; copied from ${best.name}` };
+  if (best)
+    return { as: "standby", source: best.source, ready: best.serves, cause: `${cause}; copied from ${best.name}` };
   return { as: "wait", cause: `${cause}, but no link leads from it to ${input.region}` };
 }
 
 /** The first source that can be copied from just now; the first of all when that is true of none. */
-function bestSource(input: BirthInput, active: string): { name: string; source: Source } | undefined {
+function bestSource(input: BirthInput, active: string): { name: string; source: Source; serves: boolean } | undefined {
   const priorities = Object.fromEntries(Object.entries(input.regions).map(([name, { priority }]) => [name, priority]));
   const order = sourcesOf(input.links, priorities, input.region, active).filter((name) => name in input.regions);
   const serves = (name: string) => input.peers.some((peer) => peer.region === name && peer.reachable && peer.serves);
   const name = order.find(serves) ?? order[0];
-  return name === undefined ? undefined : { name, source: input.regions[name]!.source };
+  return name === undefined ? undefined : { name, source: input.regions[name]!.source, serves: serves(name) };
 }

@@ -28,6 +28,8 @@ export type BirthAnswer =
   | {
       readonly as: "standby";
       readonly source: { readonly host: string; readonly port: number; readonly slot: string };
+      /** Whether the source can be copied from just now, as far as is known; until it can, the pod waits for it. */
+      readonly ready: boolean;
       readonly cause: string;
     }
   | { readonly as: "wait"; readonly cause: string };
@@ -80,6 +82,9 @@ export interface LinkStatus {
   /** Why it is not healthy, or something worth knowing. */
   readonly detail: string;
 }
+
+/** Kind of the problem of a region whose database is not there, and which cannot be given one just now. */
+export const DATABASE_WAITS = "database-waits";
 
 export interface Problem {
   /** Machine-readable, such as `timeline-forked`. */

@@ -1,8 +1,8 @@
-import type { BirthInput } from "../core/region-birth.ts";
+import { waitsFor, type BirthInput } from "../core/region-birth.ts";
 import type { RegionConfig } from "../core/region-config.ts";
 import { conflicts } from "../core/region-conflicts.ts";
 import { secretProblems } from "../core/region-secrets.ts";
-import type { ActiveAnswer, Problem, WitnessMember } from "../core/region-status.ts";
+import { DATABASE_WAITS, type ActiveAnswer, type Problem, type WitnessMember } from "../core/region-status.ts";
 import type { Activity } from "./activity.ts";
 import type { Consistency } from "./consistency.ts";
 import type { Database } from "./database.ts";
@@ -56,9 +56,13 @@ export function allProblems(known: Knowledge): Problem[] {
   );
 }
 
-function databaseProblems({ config, database }: Knowledge): Problem[] {
-  const { trouble, leaderUrl } = database.last;
+function databaseProblems(known: Knowledge): Problem[] {
+  const { config, database } = known;
+  const { trouble, leaderUrl, exists } = database.last;
   if (trouble === undefined || !database.looked) return [];
+  // An empty volume and a database that is down look alike from here; what a pod would be told is what can be said.
+  const waits = exists ? undefined : waitsFor(birthInput(known));
+  if (waits !== undefined) return [{ kind: DATABASE_WAITS, subject: config.region, message: waits }];
   const kind = leaderUrl === undefined ? "database-down" : "database-unreadable";
   return [{ kind, subject: config.region, message: trouble }];
 }

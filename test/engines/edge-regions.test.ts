@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { printRoute, UNKNOWN_ROUTE, type RouteFile } from "../../sidecar/core/edge-route.ts";
-import { DOMAIN, freePorts, hostOf, makeCertificates, RunningEdge } from "../support/edge.ts";
+import { DOMAIN, hostOf, makeCertificates, RunningEdge } from "../support/edge.ts";
+import { freePorts } from "../support/sockets.ts";
 import { FakeApi } from "../support/fake-api.ts";
 import { request, type Answer, type RequestOptions } from "../support/request.ts";
 

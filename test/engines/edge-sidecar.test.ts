@@ -10,7 +10,8 @@ import type { EdgeSidecarConfig } from "../../sidecar/core/edge-sidecar-config.t
 import { parseRoute } from "../../sidecar/core/edge-route.ts";
 import type { ActiveAnswer } from "../../sidecar/core/region-status.ts";
 import { issueCertificate } from "../support/certificates.ts";
-import { DOMAIN, freePorts, makeCertificates, RunningEdge } from "../support/edge.ts";
+import { DOMAIN, makeCertificates, RunningEdge } from "../support/edge.ts";
+import { freePorts } from "../support/sockets.ts";
 import { FakeApi } from "../support/fake-api.ts";
 import { FakeController } from "../support/fake-controller.ts";
 import { request } from "../support/request.ts";

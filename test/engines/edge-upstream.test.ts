@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { edgeConfig } from "../../components/edge/plan.ts";
 import { edgeSettings } from "../../components/edge/settings.ts";
-import { freePorts, HOST, makeCertificates, RunningEdge } from "../support/edge.ts";
+import { HOST, makeCertificates, RunningEdge } from "../support/edge.ts";
+import { freePorts } from "../support/sockets.ts";
 import { FakeApi } from "../support/fake-api.ts";
 import { request, type RequestOptions } from "../support/request.ts";
 

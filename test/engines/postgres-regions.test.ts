@@ -83,6 +83,7 @@ describe("the database in three regions, with real Patroni and PostgreSQL", func
 
   const standby = (source: string, slot: string) => ({
     as: "standby" as const,
+    ready: true,
     source: { host: endpointName("postgresql", source, DOMAIN), port: ports.postgres, slot },
     cause: `${source} is active`,
   });

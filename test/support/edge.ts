@@ -1,6 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { chown, copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,6 +7,7 @@ import { edgeConfig, PATHS, type EdgePlan, type EdgePorts } from "../../componen
 import { edgeSettings, type EdgeSettings } from "../../components/edge/settings.ts";
 import { issueCertificate, makeAuthority } from "./certificates.ts";
 import { IMAGE_UID, imageRoot } from "./image-root.ts";
+import { freePorts } from "./sockets.ts";
 
 export const DOMAIN = "iam.example.com";
 export const HOST = "api-beijing.iam.example.com";
@@ -281,25 +281,5 @@ async function installCertificate(from: string, to: string): Promise<void> {
     await copyFile(join(from, file), join(to, `..${file}`));
     await chown(join(to, `..${file}`), IMAGE_UID, IMAGE_UID);
     await rename(join(to, `..${file}`), join(to, file));
-  }
-}
-
-/** Ports that nobody listens on, on any address; below the range from which the kernel takes those of outgoing
- *  connections, so that none is taken before it is used. */
-export async function freePorts(count: number): Promise<number[]> {
-  const held: Server[] = [];
-  try {
-    while (held.length < count) {
-      const server = createServer();
-      const port = 10_000 + Math.floor(Math.random() * 20_000);
-      const taken = await new Promise<boolean>((resolve) => {
-        server.once("error", () => resolve(true));
-        server.listen(port, "0.0.0.0", () => resolve(false));
-      });
-      if (!taken) held.push(server);
-    }
-    return held.map((server) => (server.address() as AddressInfo).port);
-  } finally {
-    await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))));
   }
 }

@@ -264,10 +264,10 @@ export async function eventually(
   }
 }
 
-/** A port whose bus port, 10000 above, is a port too. */
+/** A port whose bus port, 10000 above, is below those of outgoing connections too. */
 async function portWithBus(): Promise<number> {
   for (;;) {
     const [port] = await freePorts(1);
-    if (port! < 55_000) return port!;
+    if (port! + 10_000 < 32_768) return port!;
   }
 }

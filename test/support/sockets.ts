@@ -1,22 +1,24 @@
-import { createServer, type AddressInfo } from "node:net";
+import { createServer, type AddressInfo, type Server } from "node:net";
 import { createSocket, type Socket } from "node:dgram";
 
-/** Ports that are free on every loopback address just now. */
+/** Ports that nobody listens on, on any address; below the range from which the kernel takes those of outgoing
+ *  connections, so that none is taken before it is used. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer();
-          server.once("error", reject);
-          server.listen(0, "0.0.0.0", () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  const held: Server[] = [];
+  try {
+    while (held.length < count) {
+      const server = createServer();
+      const port = 10_000 + Math.floor(Math.random() * 20_000);
+      const taken = await new Promise<boolean>((resolve) => {
+        server.once("error", () => resolve(true));
+        server.listen(port, "0.0.0.0", () => resolve(false));
+      });
+      if (!taken) held.push(server);
+    }
+    return held.map((server) => (server.address() as AddressInfo).port);
+  } finally {
+    await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
 }
 
 /** A DNS server for A records on port 53 of a loopback address: names can come, go and change while it runs. */

@@ -149,7 +149,7 @@ describe("a database pod among regions", () => {
       for (const answer of [
         { as: "primary", cause: "nobody is active yet" },
         { as: "wait", cause: "the witness is away" },
-        { as: "standby", cause: "beijing is active", source },
+        { as: "standby", ready: true, cause: "beijing is active", source },
       ] satisfies BirthAnswer[])
         assert.deepEqual(await parse(answer), answer);
     });
@@ -157,9 +157,15 @@ describe("a database pod among regions", () => {
       assert.match(String(await parse({ as: "active" })), /not an answer with "as" primary, standby or wait/);
       assert.match(String(await parse([])), /not an answer/);
       assert.match(String(await parse({ as: "standby" })), /a standby without a source/);
-      assert.match(String(await parse({ as: "standby", source: { ...source, host: "a b" } })), /source\.host/);
-      assert.match(String(await parse({ as: "standby", source: { ...source, port: 0 } })), /source\.port/);
-      assert.match(String(await parse({ as: "standby", source: { ...source, slot: "x;y" } })), /source\.slot/);
+      assert.match(
+        String(await parse({ as: "standby", ready: true, source: { ...source, host: "a b" } })),
+        /source\.host/,
+      );
+      assert.match(String(await parse({ as: "standby", ready: true, source: { ...source, port: 0 } })), /source\.port/);
+      assert.match(
+        String(await parse({ as: "standby", ready: true, source: { ...source, slot: "x;y" } })),
+        /source\.slot/,
+      );
     });
     it("becomes Patroni's standby cluster, whose members are copied by our own method first", async () => {
       assert.deepEqual(await call([["standby_cluster", [source, CLONE_METHOD]]]), [

@@ -4,6 +4,7 @@ import { DEFAULT_LINKS } from "../../../sidecar/core/link.ts";
 import {
   birth,
   SILENCE_MILLIS,
+  waitsFor,
   type BirthInput,
   type PeerWord,
   type WitnessWord,
@@ -26,17 +27,17 @@ const peer = (region: string, changes: Partial<PeerWord> = {}): PeerWord => ({
   ...changes,
 });
 const silent = (region: string, changes: Partial<PeerWord> = {}) => peer(region, { reachable: false, ...changes });
-const ask = (region: string, changes: Partial<BirthInput> = {}) =>
-  birth({
-    region,
-    informed: true,
-    regions: regions(region),
-    links: DEFAULT_LINKS,
-    cluster: undefined,
-    witness: { state: "told", active: undefined, last: undefined },
-    peers: NAMES.filter((name) => name !== region).map((name) => silent(name)),
-    ...changes,
-  });
+const input = (region: string, changes: Partial<BirthInput> = {}): BirthInput => ({
+  region,
+  informed: true,
+  regions: regions(region),
+  links: DEFAULT_LINKS,
+  cluster: undefined,
+  witness: { state: "told", active: undefined, last: undefined },
+  peers: NAMES.filter((name) => name !== region).map((name) => silent(name)),
+  ...changes,
+});
+const ask = (region: string, changes: Partial<BirthInput> = {}) => birth(input(region, changes));
 const told = (active: string | undefined, last = active): WitnessWord => ({
   state: "told",
   active: active === undefined ? undefined : record(active),
@@ -210,5 +211,31 @@ describe("what an empty database becomes, whatever is known", () => {
         assert.equal(answer.source.slot, region);
       }
     });
+  });
+});
+
+describe("a region that cannot be given a database just now", () => {
+  const serving = [peer("beijing", { hasData: true, serves: true }), peer("shenzhen")];
+
+  it("says which source does not answer", () => {
+    assert.match(waitsFor(input("shanghai", { witness: told("beijing") })) ?? "", /copied from beijing.*not answer/);
+    assert.match(
+      waitsFor(input("shanghai", { witness: cutOff(60_000) })) ?? "",
+      /nobody is known to be active.*not answer/,
+    );
+  });
+
+  it("says what a person has to decide", () => {
+    assert.match(waitsFor(input("beijing", { witness: told("beijing") })) ?? "", /may have a copy/);
+  });
+
+  it("has nothing to say once the source serves, for a first primary, with a database, and before all were asked", () => {
+    assert.equal(waitsFor(input("shanghai", { witness: told("beijing"), peers: serving })), undefined);
+    assert.equal(waitsFor(input("beijing")), undefined);
+    assert.equal(
+      waitsFor(input("shanghai", { witness: told("beijing"), cluster: { as: "standby", source: undefined } })),
+      undefined,
+    );
+    assert.equal(waitsFor(input("shanghai", { informed: false })), undefined);
   });
 });
