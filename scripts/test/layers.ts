@@ -32,6 +32,14 @@ export const LAYERS: readonly Layer[] = [
     needs: "nothing",
   },
   {
+    name: "policies",
+    what: "every rule of the policy pack: real stacks pass, mutations do not",
+    folder: "test/policies",
+    timeoutMs: 30_000,
+    limitMs: 5 * MINUTE,
+    needs: "nothing",
+  },
+  {
     name: "engines",
     what: "real NGINX, PgBouncer, HAProxy, PostgreSQL, Redis, etcd and CoreDNS on loopback",
     folder: "test/engines",

@@ -1,0 +1,14 @@
+import type { Rule } from "../rule.ts";
+import { poolRules } from "./pools/index.ts";
+
+/** A chapter of the pack. */
+export interface RuleGroup {
+  readonly title: string;
+  readonly rules: readonly Rule[];
+}
+
+/** Every rule of the pack, by chapter. */
+export const RULE_GROUPS: readonly RuleGroup[] = [{ title: "Pools", rules: poolRules }];
+
+/** Every rule of the pack. */
+export const RULES: readonly Rule[] = RULE_GROUPS.flatMap(({ rules }) => rules);

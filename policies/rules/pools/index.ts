@@ -1,0 +1,5 @@
+import type { Rule } from "../../rule.ts";
+import { poolSize } from "./pool-size.ts";
+
+/** Connections to the database, §5.2.3. */
+export const poolRules: readonly Rule[] = [poolSize];

@@ -1,0 +1,5 @@
+import type { Mutation } from "../mutation.ts";
+import { poolMutations } from "./pools.ts";
+
+/** Every mutation, in the order of the rules. */
+export const MUTATIONS: readonly Mutation[] = [...poolMutations];
