@@ -149,23 +149,19 @@ describe("a database pod among regions", () => {
       for (const answer of [
         { as: "primary", cause: "nobody is active yet" },
         { as: "wait", cause: "the witness is away" },
-        { as: "standby", ready: true, cause: "beijing is active", source },
       ] satisfies BirthAnswer[])
         assert.deepEqual(await parse(answer), answer);
+      // Whether the source can be copied from just now is not for the pod: it tries until it can.
+      const standby = { as: "standby", cause: "beijing is active", source } as const;
+      assert.deepEqual(await parse({ ...standby, ready: true } satisfies BirthAnswer), standby);
     });
     it("is refused, in words, when it is not", async () => {
       assert.match(String(await parse({ as: "active" })), /not an answer with "as" primary, standby or wait/);
       assert.match(String(await parse([])), /not an answer/);
       assert.match(String(await parse({ as: "standby" })), /a standby without a source/);
-      assert.match(
-        String(await parse({ as: "standby", ready: true, source: { ...source, host: "a b" } })),
-        /source\.host/,
-      );
-      assert.match(String(await parse({ as: "standby", ready: true, source: { ...source, port: 0 } })), /source\.port/);
-      assert.match(
-        String(await parse({ as: "standby", ready: true, source: { ...source, slot: "x;y" } })),
-        /source\.slot/,
-      );
+      assert.match(String(await parse({ as: "standby", source: { ...source, host: "a b" } })), /source\.host/);
+      assert.match(String(await parse({ as: "standby", source: { ...source, port: 0 } })), /source\.port/);
+      assert.match(String(await parse({ as: "standby", source: { ...source, slot: "x;y" } })), /source\.slot/);
     });
     it("becomes Patroni's standby cluster, whose members are copied by our own method first", async () => {
       assert.deepEqual(await call([["standby_cluster", [source, CLONE_METHOD]]]), [
