@@ -23,6 +23,13 @@ export function redisConfIn(resource: Resource): RedisConf | undefined {
   return text === undefined ? undefined : parseConf(text);
 }
 
+/** redis.conf in a stack, and the ConfigMap that holds it.
+ *  @throws CannotJudge when there is none */
+export function redisConfOf(stack: Stack): { readonly resource: Resource; readonly conf: RedisConf } {
+  const { resource, text } = stack.file(COMPONENTS.redis, CONF);
+  return { resource, conf: parseConf(text) };
+}
+
 /** A directive's value.
  *  @throws CannotJudge when it is not there: Redis' own default is not known here */
 export function directive(conf: RedisConf, name: string): string {

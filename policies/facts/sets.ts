@@ -32,7 +32,8 @@ export function podsOf(stack: Stack, kind: "StatefulSet" | "Deployment", compone
 export function volumeBytes({ resource, template }: Pods, folder: string): number {
   const name = containersOf(template)
     .flatMap(({ container }) => container.volumeMounts ?? [])
-    .find(({ mountPath }) => folder === mountPath || folder.startsWith(`${mountPath}/`))?.name;
+    .filter(({ mountPath }) => folder === mountPath || folder.startsWith(`${mountPath}/`))
+    .sort((a, b) => b.mountPath.length - a.mountPath.length)[0]?.name;
   const claims = (resource.props["spec"]?.volumeClaimTemplates ?? []) as readonly {
     metadata?: { name?: string };
     spec?: { resources?: { requests?: { storage?: string } } };

@@ -12,8 +12,8 @@ const config = z.strictObject({
   other: z.int().min(0).default(0).describe("connections to one server of what this stack does not describe"),
 });
 
-/** Connections to one server that the engines keep for themselves: Patroni its loop's, its REST API's and two for slots
- *  and checks; the reconciler one; pg_rewind of returning replicas two. */
+/** Connections to one server that are not the application's: Patroni four (its loop, its REST API, slots), the reconciler
+ *  one, pg_rewind of returning replicas two. */
 const ENGINES: readonly Term[] = [
   { count: 4, of: "of Patroni" },
   { count: 1, of: "of the reconciler" },
@@ -59,6 +59,7 @@ function poolTerms(stack: Stack): Term[] {
   const rolling = (resource.props["spec"] as { strategy?: { type?: string } }).strategy?.type !== "Recreate";
   const pods = rolling ? 2 * count : count;
   const how = rolling ? `${count} pooler pods and their successors` : `${count} pooler pods`;
+  if (pooler.pools.length === 0) throw new CannotJudge('data["pgbouncer.ini"] [databases]: has no pool');
   return pooler.pools.map((pool) => {
     const each = mostOf(pool, pooler);
     return { count: each * pods, of: `of pool ${pool.entry} (${each} × ${how})` };
@@ -68,6 +69,8 @@ function poolTerms(stack: Stack): Term[] {
 /** How many connections one PgBouncer may open for an entry. */
 function mostOf({ entry, settings }: Pool, pooler: PoolerConfig): number {
   const where = `data["pgbouncer.ini"] [databases] ${entry}`;
+  if (entry === "*")
+    throw new CannotJudge(`${where}: stands for any database, and nobody knows how many there will be`);
   const perDatabase =
     settings["max_db_connections"] === undefined ? 0 : numberOf(settings, "max_db_connections", where);
   const bounds = perDatabase > 0 ? [perDatabase] : [];

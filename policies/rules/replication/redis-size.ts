@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { KEEPER_PATH, keeperOf, nodesOf } from "../../facts/redis.ts";
+import { CONF_PATH, directive, KEEPER_PATH, keeperOf, nodesOf, redisConfOf } from "../../facts/redis.ts";
 import { titleOf } from "../../facts/stack.ts";
 import { stackRule } from "../../rule.ts";
 
@@ -19,6 +19,13 @@ export const redisSize = stackRule({
     const keeper = keeperOf(stack);
     const pods = nodesOf(stack);
     const { masters, nodes } = keeper;
+    const { conf, resource } = redisConfOf(stack);
+    const clustered = directive(conf, "cluster-enabled");
+    if (clustered !== "yes")
+      report(
+        `${CONF_PATH}: found cluster-enabled ${clustered}; must be yes, or nodes know nothing of each other`,
+        resource,
+      );
     if (masters < config.masters)
       report(`${KEEPER_PATH} masters: found ${masters}; at least ${config.masters} are needed`, keeper.resource);
     const needed = Math.max(masters, config.masters) * (1 + config.replicasPerMaster);
