@@ -1,5 +1,6 @@
 import type { Rule } from "../rule.ts";
 import { poolRules } from "./pools/index.ts";
+import { replicationRules } from "./replication/index.ts";
 
 /** A chapter of the pack. */
 export interface RuleGroup {
@@ -8,7 +9,10 @@ export interface RuleGroup {
 }
 
 /** Every rule of the pack, by chapter. */
-export const RULE_GROUPS: readonly RuleGroup[] = [{ title: "Pools", rules: poolRules }];
+export const RULE_GROUPS: readonly RuleGroup[] = [
+  { title: "Pools", rules: poolRules },
+  { title: "Replication", rules: replicationRules },
+];
 
 /** Every rule of the pack. */
 export const RULES: readonly Rule[] = RULE_GROUPS.flatMap(({ rules }) => rules);
