@@ -1,4 +1,6 @@
 import type { Rule } from "../rule.ts";
+import { continuityRules } from "./continuity/index.ts";
+import { objectiveRules } from "./objectives/index.ts";
 import { poolRules } from "./pools/index.ts";
 
 /** A chapter of the pack. */
@@ -8,7 +10,11 @@ export interface RuleGroup {
 }
 
 /** Every rule of the pack, by chapter. */
-export const RULE_GROUPS: readonly RuleGroup[] = [{ title: "Pools", rules: poolRules }];
+export const RULE_GROUPS: readonly RuleGroup[] = [
+  { title: "Pools", rules: poolRules },
+  { title: "Objectives", rules: objectiveRules },
+  { title: "Continuity", rules: continuityRules },
+];
 
 /** Every rule of the pack. */
 export const RULES: readonly Rule[] = RULE_GROUPS.flatMap(({ rules }) => rules);

@@ -1,5 +1,7 @@
 import type { Mutation } from "../mutation.ts";
+import { continuityMutations } from "./continuity.ts";
+import { objectiveMutations } from "./objectives.ts";
 import { poolMutations } from "./pools.ts";
 
 /** Every mutation, in the order of the rules. */
-export const MUTATIONS: readonly Mutation[] = [...poolMutations];
+export const MUTATIONS: readonly Mutation[] = [...poolMutations, ...objectiveMutations, ...continuityMutations];
