@@ -5,7 +5,9 @@ const seconds = () => z.number().min(0).max(3600);
 
 /** What recovery rests on outside of the stack's files, in seconds: a choice of whoever runs the platform. */
 export const assumptionsShape = {
-  clientRetrySeconds: seconds().default(5).describe("pause after which a client tries again, in seconds"),
+  clientRetrySeconds: seconds()
+    .default(10)
+    .describe("how long a client waits for an answer before it tries again, in seconds"),
   databaseClientSeconds: seconds()
     .default(10)
     .describe(

@@ -32,9 +32,15 @@ export function term(what: string, { value, source }: Given): Term {
   return { what, seconds: value, source };
 }
 
-/** A term of several figures; each source once. */
+/** A term of several figures. Their places are told together, each file once. */
 export function termOf(what: string, seconds: number, ...from: readonly Given[]): Term {
-  return { what, seconds, source: [...new Set(from.map(({ source }) => source))].join(", ") };
+  const fields = new Map<string, Set<string>>();
+  for (const { source } of from) {
+    const [, file = source, field = ""] = /^([A-Z][A-Za-z]+\/\S+ \S+) (.+)$/.exec(source) ?? [];
+    fields.set(file, (fields.get(file) ?? new Set()).add(field));
+  }
+  const source = [...fields].map(([file, names]) => `${file} ${[...names].join(", ")}`.trim()).join("; ");
+  return { what, seconds, source };
 }
 
 /** Of two things that go on at the same time, the one that takes longer: the other is over by then. */

@@ -82,7 +82,7 @@ export function recoveryTimes(t: Timings, assumptions: Assumptions): Scenario[] 
       name: "active-region",
       fault: "the active region is lost",
       functions: [...CORE, REPLICATION, CACHE],
-      terms: [...leaseEnds(t), ...slower(namePath(t, assumptions), routePath(t)), retry],
+      terms: [...slower(namePath(t, assumptions), routePath(t)), retry],
       without: [
         "the takeover itself: a person has to give it, as no part takes over by itself",
         "steps of recovery plans: there are none",
@@ -130,19 +130,17 @@ function vanished(pods: Pods, name: string, assumptions: Assumptions): Term[] {
   ];
 }
 
-/** Only requests on idle connections to the pod wait in vain: a new connection that is not answered goes to the next pod
- *  within the request, and one on which a request was sent ends after the read time-out. */
+/** NGINX keeps connections to the pod that had no fault when they were last used, and opens new ones to it until it
+ *  counts as not ready; a request on either waits in vain. A connection that does not come about costs the time to
+ *  connect alone: the request goes to the next pod. What NGINX learns from failures (max_fails) only makes it better. */
 function apiPod({ api, edge }: Timings, assumptions: Assumptions): Term[] {
   if (api.alone)
     return [...slower(hung(api, "the API's pod", assumptions), vanished(api, "the API's pod", assumptions))];
+  const unanswered = term("a request on it gets no answer", edge.proxyRead);
+  const idle = [term("the last idle connection to the pod is used or closed", edge.upstreamIdle), unanswered];
+  const fresh = [...hung(api, "the API's pod", assumptions), unanswered];
   return [
-    ...slower(
-      [
-        term("the last idle connection to the pod is used or closed", edge.upstreamIdle),
-        term("a request on it gets no answer", edge.proxyRead),
-      ],
-      [term("a request on a new connection goes to the next pod", edge.proxyConnect)],
-    ),
+    ...slower(slower(idle, fresh), [term("a request on a new connection goes to the next pod", edge.proxyConnect)]),
   ];
 }
 
@@ -184,12 +182,12 @@ function sourceLost({ controller: c, patroni }: Timings): Term[] {
 
 function controllerNode({ controller: c }: Timings, assumptions: Assumptions): Term[] {
   const { statusCall, sessionLook } = ENGINES;
-  const slowest = Math.max(0, ...c.links.map(({ interval }) => interval.value));
+  const intervals = c.links.map(({ interval }) => interval).sort((a, b) => b.value - a.value);
   return [
     ...vanished({ ...c, alone: true }, "the controller", assumptions),
     termOf("its first look", c.interval.value + statusCall.value, c.interval, statusCall),
     term("it listens to Redis", sessionLook),
-    termOf("the slowest link's next batch", slowest, ...c.links.map(({ interval }) => interval)),
+    ...intervals.slice(0, 1).map((slowest) => term("the slowest link's next batch", slowest)),
   ];
 }
 
@@ -204,10 +202,11 @@ function leaseEnds({ controller, witness }: Timings): Term[] {
 }
 
 /** Clients that go by the name. */
-function namePath({ dns }: Timings, assumptions: Assumptions): Term[] {
+function namePath(t: Timings, assumptions: Assumptions): Term[] {
+  const { dns } = t;
   if (!dns) return [];
   return [
-    term("name servers leave the lost member of the witness", ENGINES.corednsMember),
+    ...slower(leaseEnds(t), [term("name servers leave the lost member of the witness", ENGINES.corednsMember)]),
     term("the name's old answer is over", dns.ttl),
     term("it is given at least this long", ENGINES.corednsMinTtl),
     term("resolvers leave the lost region's name servers", assumed(assumptions, "resolverSeconds")),
@@ -215,8 +214,10 @@ function namePath({ dns }: Timings, assumptions: Assumptions): Term[] {
 }
 
 /** Requests that come to the edge of a region that stays: it passes them on to the new active region. */
-function routePath({ edge, controller: c }: Timings): Term[] {
+function routePath(t: Timings): Term[] {
+  const { edge, controller: c } = t;
   return [
+    ...leaseEnds(t),
     termOf(
       "the controller reads who is active, past a member that is gone",
       activityMillis(c.leaseTtl.value) / 1000 + c.witnessCall.value,

@@ -3,7 +3,7 @@ import { COMPONENTS } from "../../components/common/names.ts";
 import type { Given } from "../arithmetic/bound.ts";
 import type { LinkTimings, Timings } from "../arithmetic/timings.ts";
 import { linkBetween } from "../../sidecar/core/link.ts";
-import { durationSeconds } from "./durations.ts";
+import { durationSeconds, jsonOf } from "./values.ts";
 import { podsOf } from "./probes.ts";
 import { CannotJudge, fileIn, titleOf, type Resource, type Stack } from "./stack.ts";
 
@@ -100,12 +100,7 @@ export function controllerTimings(stack: Stack): Timings["controller"] {
       retryDelay: at(`${path}.retryDelayMillis`, one.retryDelayMillis / 1000),
     };
   });
-  const [active] = Object.keys(facts.regions).filter((one) => facts.regions[one]!.initiallyActive);
-  const [first] = Object.entries(facts.regions)
-    .filter(([one]) => one !== active)
-    .sort(([, a], [, b]) => a.priority - b.priority)
-    .map(([one]) => one);
-  const takeover = active === undefined || first === undefined ? undefined : linkBetween(facts.links, active, first);
+  const takeover = takeoverLink(facts);
   return {
     ...podsOf(stack, COMPONENTS.regionController, "region-controller"),
     leaseTtl: at("witness.leaseTtlSeconds", facts.witness.leaseTtlSeconds),
@@ -117,6 +112,15 @@ export function controllerTimings(stack: Stack): Timings["controller"] {
     links,
     takeoverLink: takeover && links[facts.links.indexOf(takeover)],
   };
+}
+
+/** Link from the active region to the one that takes over first. Where none is marked active, or several are, the first
+ *  counts: that they are not one is for another rule to say. */
+function takeoverLink({ regions, links }: RegionFacts): RegionFacts["links"][number] | undefined {
+  const byPriority = Object.keys(regions).sort((a, b) => regions[a]!.priority - regions[b]!.priority);
+  const active = byPriority.find((one) => regions[one]!.initiallyActive) ?? byPriority[0];
+  const first = byPriority.find((one) => one !== active);
+  return active === undefined || first === undefined ? undefined : linkBetween(links, active, first);
 }
 
 /** Time for which an answer of the name may be kept: the record's, or less where CoreDNS' cache says so. */
@@ -138,13 +142,7 @@ export function witnessTimings(stack: Stack): Timings["witness"] {
 }
 
 function parsed<T>(schema: z.ZodType<T>, text: string, where: string): T {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new CannotJudge(`${where}: is no JSON`);
-  }
-  const result = schema.safeParse(json);
+  const result = schema.safeParse(jsonOf(text, where));
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw new CannotJudge(`${where}: ${issue!.path.join(".")}: ${issue!.message}`);

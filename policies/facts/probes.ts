@@ -42,7 +42,7 @@ function probe(found: object | undefined, where: string): Probe | undefined {
   const figures = found as Readonly<
     Record<"periodSeconds" | "failureThreshold" | "timeoutSeconds", number | undefined>
   >;
-  const figure = (key: keyof typeof figures) => given(figures[key], DEFAULTS[key], `${where}.${key}`);
+  const figure = (key: keyof typeof figures) => given(figures[key], DEFAULTS[key], `${where} ${key}`);
   return { period: figure("periodSeconds"), failures: figure("failureThreshold"), timeout: figure("timeoutSeconds") };
 }
 

@@ -1,10 +1,10 @@
 import { COMPONENTS } from "../../components/common/names.ts";
 import type { Given } from "../arithmetic/bound.ts";
 import type { Timings } from "../arithmetic/timings.ts";
-import { controllerTimings, dnsTimings, witnessTimings } from "./controller.ts";
-import { durationSeconds } from "./durations.ts";
+import { controllerTimings, REGION_FILE, dnsTimings, witnessTimings } from "./controller.ts";
+import { durationSeconds, jsonOf } from "./values.ts";
 import { podsOf } from "./probes.ts";
-import { CannotJudge, componentOf, isObject, objectName, titleOf, type Stack } from "./stack.ts";
+import { CannotJudge, componentOf, objectName, titleOf, type Stack } from "./stack.ts";
 import { numberOf, poolerOf } from "./pooler.ts";
 
 /** Every timing of a stack that recovery rests on.
@@ -25,19 +25,20 @@ export function timingsOf(stack: Stack): Timings {
 
 /** Parts that change what recovery takes, and that have no terms here: a bound without them would not be one. */
 function refuseUnknownParts(stack: Stack): void {
-  for (const resource of stack.resources) {
-    if (isObject(resource) && /backup/.test(componentOf(resource) ?? ""))
-      throw new CannotJudge(
-        `${titleOf(resource)}: backups have no terms in the arithmetic of recovery yet; give them some`,
-      );
-  }
+  const refuse = (part: string) => {
+    throw new CannotJudge(`${part} has no terms in the arithmetic of recovery yet, which must have them`);
+  };
+  for (const resource of stack.objects()) if (/backup/.test(componentOf(resource) ?? "")) refuse(titleOf(resource));
+  const { resource, text } = stack.file(COMPONENTS.regionController, REGION_FILE);
+  for (const key of Object.keys(jsonOf(text, `${titleOf(resource)} ${REGION_FILE}`) as object))
+    if (/plan|takeover|failover/i.test(key)) refuse(`${titleOf(resource)} ${REGION_FILE} ${key}`);
 }
 
 function edgeTimings(stack: Stack): Timings["edge"] {
   const proxy = directives(stack, "proxy.conf");
   const upstream = directives(stack, "upstream.conf");
   const { resource, text } = stack.file(COMPONENTS.edge, "sidecar.json");
-  const sidecar = JSON.parse(text) as Readonly<Record<string, unknown>>;
+  const sidecar = jsonOf(text, `${titleOf(resource)} sidecar.json`) as Readonly<Record<string, unknown>>;
   const millis = (key: string): Given => {
     const source = `${titleOf(resource)} sidecar.json ${key}`;
     const value = sidecar[key];
@@ -158,13 +159,9 @@ function patroniTimings(stack: Stack): Timings["patroni"] {
 }
 
 function dcsOf(text: string, title: string): Dynamic {
-  try {
-    const { bootstrap } = JSON.parse(text) as { bootstrap?: { dcs?: Dynamic } };
-    if (bootstrap?.dcs) return bootstrap.dcs;
-  } catch {
-    // Said below.
-  }
-  throw new CannotJudge(`${title}: bootstrap.dcs cannot be read`);
+  const { bootstrap } = jsonOf(text, title) as { bootstrap?: { dcs?: Dynamic } };
+  if (bootstrap?.dcs) return bootstrap.dcs;
+  throw new CannotJudge(`${title}: has no bootstrap.dcs`);
 }
 
 function redisTimings(stack: Stack): Timings["redis"] {

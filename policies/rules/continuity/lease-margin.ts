@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { activityMillis } from "../../../sidecar/core/region-activity.ts";
+import { CALLS, leaseNeeds } from "../../arithmetic/lease.ts";
 import { REGION_FILE, regionOf, witnessOf } from "../../facts/controller.ts";
 import { stackRule } from "../../rule.ts";
 
@@ -13,10 +13,6 @@ const config = z.strictObject({
       "most that the holder's clock and the witness' may drift apart within one time to live of the lease, or stand still, in milliseconds (CockroachDB allows its clocks 500 ms)",
     ),
 });
-
-/** Calls of a round that may each run into their time-out: it reads and renews, and each may meet one member that hangs
- *  before another answers. The controller's settings count the same three. */
-const CALLS = 3;
 
 export const leaseMargin = stackRule({
   name: "lease-margin",
@@ -33,15 +29,18 @@ export const leaseMargin = stackRule({
     const { maxClockSkewMillis: skew } = config;
     const { leaseTtlSeconds, callTimeoutMillis: call } = witness;
     const ttl = leaseTtlSeconds * 1000;
-    const rhythm = activityMillis(leaseTtlSeconds);
     const where = `data["${REGION_FILE}"] witness.leaseTtlSeconds`;
-    const held = rhythm + CALLS * call + skew;
+    const { rhythm, held, elected } = leaseNeeds({
+      leaseTtlSeconds,
+      callMillis: call,
+      electionMillis,
+      skewMillis: skew,
+    });
     if (ttl < held)
       report(
         `${where}: found ${leaseTtlSeconds} s; at least ${held / 1000} s is needed: ${rhythm} ms until the next renewal + ${CALLS} × ${call} ms time-outs of its calls + ${skew} ms of clock skew`,
         resource,
       );
-    const elected = rhythm + 2 * electionMillis + call + skew;
     if (ttl < elected)
       report(
         `${where}: found ${leaseTtlSeconds} s; at least ${elected / 1000} s is needed: ${rhythm} ms until the next renewal + 2 × ${electionMillis} ms until the witness has a new leader + ${call} ms time-out of the call + ${skew} ms of clock skew`,

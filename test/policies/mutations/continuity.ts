@@ -1,14 +1,12 @@
 import type { Mutation } from "../mutation.ts";
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a mutation goes wherever it likes
 const region =
-  (change: (file: any) => void): Mutation["change"] =>
+  <T>(change: (file: T) => void): Mutation["change"] =>
   (stack) =>
     stack.json("region-controller", "region.json", change);
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a mutation goes wherever it likes
 const witness =
-  (change: (file: any) => void): Mutation["change"] =>
+  <T>(change: (file: T) => void): Mutation["change"] =>
   (stack) =>
     stack.json("witness-config", "witness.json", change);
 
