@@ -1,4 +1,6 @@
 import type { Rule } from "../rule.ts";
+import { continuityRules } from "./continuity/index.ts";
+import { objectiveRules } from "./objectives/index.ts";
 import { poolRules } from "./pools/index.ts";
 import { replicationRules } from "./replication/index.ts";
 
@@ -12,6 +14,8 @@ export interface RuleGroup {
 export const RULE_GROUPS: readonly RuleGroup[] = [
   { title: "Pools", rules: poolRules },
   { title: "Replication", rules: replicationRules },
+  { title: "Objectives", rules: objectiveRules },
+  { title: "Continuity", rules: continuityRules },
 ];
 
 /** Every rule of the pack. */

@@ -26,6 +26,12 @@ export function dnsRecord(host: string, ttlSeconds: number): string {
   return JSON.stringify({ host, ttl: ttlSeconds });
 }
 
+/** Pause between two looks at the witness, each of which renews the lease of the region that holds activity, in
+ *  milliseconds: often enough that a lease outlives one lost round, and that the edge follows within about a second. */
+export function activityMillis(leaseTtlSeconds: number): number {
+  return Math.min(1000, (leaseTtlSeconds * 1000) / 5);
+}
+
 export interface KeyValue {
   readonly key: string;
   readonly value: string;

@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
 import type { LookupFunction } from "node:net";
 import type { Logger } from "pino";
+import { activityMillis } from "../core/region-activity.ts";
 import { birth } from "../core/region-birth.ts";
 import type { RegionConfig } from "../core/region-config.ts";
 import { metricsText } from "../core/region-metrics.ts";
@@ -169,8 +170,6 @@ export class RegionController {
     const { witness, monitor, postgres, regions } = this.#config;
     const log = this.#log;
     const members = Object.keys(regions).length;
-    // Often enough that a lease outlives one lost round, and that the edge follows within about a second.
-    const activityMillis = Math.min(1000, (witness.leaseTtlSeconds * 1000) / 5);
     const loop = (
       name: string,
       intervalMillis: number,
@@ -178,7 +177,9 @@ export class RegionController {
       step: (signal: AbortSignal) => Promise<void>,
     ) => new Loop(name, { intervalMillis, limitMillis, log }, step);
     return [
-      loop("activity", activityMillis, 8 * members * witness.callTimeoutMillis, (s) => this.#activity.step(s)),
+      loop("activity", activityMillis(witness.leaseTtlSeconds), 8 * members * witness.callTimeoutMillis, (s) =>
+        this.#activity.step(s),
+      ),
       loop("replication", monitor.intervalMillis, 10 * postgres.callTimeoutMillis + STATUS_TIMEOUT_MILLIS, (s) =>
         this.#replication.step(s),
       ),
