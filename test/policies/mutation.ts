@@ -8,6 +8,8 @@ export interface Mutation {
   readonly breaks: string;
   /** Stack that is changed; default beijing. */
   readonly region?: string;
+  /** Rules that cannot judge any more once this limit is broken, and therefore object too. */
+  readonly unjudged?: readonly string[];
   /** Part of the message: path, what was found, what is allowed. */
   readonly says: RegExp;
   readonly change: (stack: ChangedStack) => void;

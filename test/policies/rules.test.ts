@@ -32,14 +32,17 @@ describe("rules of the policy pack", () => {
     }
   }
 
-  for (const { rule, breaks, region = "beijing", says, change } of MUTATIONS) {
+  for (const { rule, breaks, region = "beijing", says, change, unjudged = [] } of MUTATIONS) {
     describe(`${rule}: ${breaks}`, () => {
       it("is found, by this rule alone", async () => {
         for (const proxied of [false, true]) {
           const stack = new ChangedStack(await realStack(region));
           change(stack);
           const violations = await runDirectly(stack.resources, { proxied });
-          assert.deepEqual([...new Set(violations.map((one) => one.rule))], [rule], text(violations));
+          const found = violations.filter(
+            (one) => !(unjudged.includes(one.rule) && one.message.startsWith("cannot be judged")),
+          );
+          assert.deepEqual([...new Set(found.map((one) => one.rule))], [rule], text(violations));
           assert.match(text(violations), says);
         }
       });

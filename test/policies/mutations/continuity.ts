@@ -44,6 +44,7 @@ export const continuityMutations: readonly Mutation[] = [
   {
     rule: "one-active-region",
     breaks: "region that is none of the platform's",
+    unjudged: ["slots-for-peers", "wal-settings", "redis-one-region"],
     says: /region: found guangzhou, which is none of beijing, shanghai, shenzhen/,
     change: region((file: { region: string }) => (file.region = "guangzhou")),
   },
