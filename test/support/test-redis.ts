@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { issueCertificate } from "./certificates.ts";
 import { IMAGE_UID, runInImage, spawnInImage } from "./image-root.ts";
+import { freePorts } from "./sockets.ts";
 
 /** A real Redis Cluster of one node from the project's image, TLS only, with one ACL user. Named `localhost`. */
 export class TestRedis {
@@ -32,6 +33,7 @@ export class TestRedis {
     const server = new TestRedis(root, port, folder, password);
     await mkdir(join(folder, "tls"));
     await issueCertificate(authority, join(folder, "tls"), ["localhost"]);
+    const [bus] = await freePorts(1);
     const config = [
       "bind 127.0.0.1",
       "port 0",
@@ -41,7 +43,7 @@ export class TestRedis {
       "tls-ca-cert-file /mnt/tls/ca.crt",
       "tls-auth-clients optional",
       "tls-cluster yes",
-      `cluster-port ${port > 55_000 ? port - 10_000 : port + 10_000}`,
+      `cluster-port ${bus}`,
       "cluster-enabled yes",
       "cluster-announce-hostname localhost",
       "cluster-preferred-endpoint-type hostname",
