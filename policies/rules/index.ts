@@ -1,5 +1,7 @@
 import type { Rule } from "../rule.ts";
+import { changeRules } from "./change/index.ts";
 import { poolRules } from "./pools/index.ts";
+import { securityRules } from "./security/index.ts";
 
 /** A chapter of the pack. */
 export interface RuleGroup {
@@ -8,7 +10,11 @@ export interface RuleGroup {
 }
 
 /** Every rule of the pack, by chapter. */
-export const RULE_GROUPS: readonly RuleGroup[] = [{ title: "Pools", rules: poolRules }];
+export const RULE_GROUPS: readonly RuleGroup[] = [
+  { title: "Pools", rules: poolRules },
+  { title: "Security", rules: securityRules },
+  { title: "Change", rules: changeRules },
+];
 
 /** Every rule of the pack. */
 export const RULES: readonly Rule[] = RULE_GROUPS.flatMap(({ rules }) => rules);

@@ -1,5 +1,7 @@
 import type { Mutation } from "../mutation.ts";
+import { changeMutations } from "./change.ts";
 import { poolMutations } from "./pools.ts";
+import { securityMutations } from "./security.ts";
 
 /** Every mutation, in the order of the rules. */
-export const MUTATIONS: readonly Mutation[] = [...poolMutations];
+export const MUTATIONS: readonly Mutation[] = [...poolMutations, ...securityMutations, ...changeMutations];
