@@ -1,6 +1,7 @@
 import type { Rule } from "../rule.ts";
 import { changeRules } from "./change/index.ts";
 import { poolRules } from "./pools/index.ts";
+import { replicationRules } from "./replication/index.ts";
 import { securityRules } from "./security/index.ts";
 
 /** A chapter of the pack. */
@@ -12,6 +13,7 @@ export interface RuleGroup {
 /** Every rule of the pack, by chapter. */
 export const RULE_GROUPS: readonly RuleGroup[] = [
   { title: "Pools", rules: poolRules },
+  { title: "Replication", rules: replicationRules },
   { title: "Security", rules: securityRules },
   { title: "Change", rules: changeRules },
 ];

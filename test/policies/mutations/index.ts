@@ -1,7 +1,13 @@
 import type { Mutation } from "../mutation.ts";
 import { changeMutations } from "./change.ts";
 import { poolMutations } from "./pools.ts";
+import { replicationMutations } from "./replication.ts";
 import { securityMutations } from "./security.ts";
 
 /** Every mutation, in the order of the rules. */
-export const MUTATIONS: readonly Mutation[] = [...poolMutations, ...securityMutations, ...changeMutations];
+export const MUTATIONS: readonly Mutation[] = [
+  ...poolMutations,
+  ...replicationMutations,
+  ...securityMutations,
+  ...changeMutations,
+];
