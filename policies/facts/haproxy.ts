@@ -23,7 +23,7 @@ function sectionsOf(text: string): ProxySection[] {
     const words = line.replace(/(^|\s)#.*$/, "").match(/"[^"]*"|\S+/g);
     if (!words) continue;
     // A section's name begins the line; what is in it is indented, by this program and by custom.
-    if (!/^\s/.test(line)) sections.push({ kind: words[0]!, name: words[1] ?? "", lines: [] });
+    if (!/^\s/.test(line)) sections.push({ kind: words[0], name: words[1] ?? "", lines: [] });
     else sections.at(-1)?.lines.push(words);
   }
   return sections;

@@ -64,7 +64,7 @@ export class ChangedStack {
       return isObject(resource, kind) && kindOf(resource) === kind && objectName(resource) === name;
     });
     assert.ok(found, `the stack has no ${kind}/${name}`);
-    return found as Changeable;
+    return found;
   }
 
   /** A Kubernetes object, to be changed in place. */

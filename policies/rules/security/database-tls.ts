@@ -52,7 +52,7 @@ function checkPostgres({ parameters, postgresql }: PatroniConfig, say: Say): voi
 const file = z.string().min(1).optional();
 const interfaces = z.looseObject({
   restapi: z.looseObject({ certfile: file, keyfile: file }).default({}),
-  ctl: z.looseObject({ cacert: file, insecure: z.unknown() }).default({}),
+  ctl: z.looseObject({ cacert: file, insecure: z.unknown().optional() }).default({}),
 });
 
 /** Patroni's own interface, by which a database is stopped and promoted. */

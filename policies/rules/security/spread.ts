@@ -26,7 +26,7 @@ export const spread = resourceRule({
     if (!workload || workload.replicas < 2) return;
     if (apart(workload)) return;
     const over = (workload.spec.topologySpreadConstraints ?? []).filter(
-      (one) => one.topologyKey === NODE && selects(one.labelSelector as LabelSelector | undefined, workload.labels),
+      (one) => one.topologyKey === NODE && selects(one.labelSelector, workload.labels),
     );
     const path = `${workload.path}.topologySpreadConstraints`;
     if (over.length === 0) report(`${path}: found none over ${NODE} for the pod's own labels; one is needed`);

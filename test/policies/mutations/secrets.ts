@@ -140,7 +140,7 @@ const list: readonly (readonly [string, RegExp, Mutation["change"]])[] = [
   ],
   [
     "a Secret's value in a file",
-    /data\["note"\]: found the value of Secret\/redis-users keeper in plain/,
+    /data\.note: found the value of Secret\/redis-users keeper in plain/,
     file("redis-config", "note", (stack) => `remember ${kept(stack)}\n`),
   ],
   [

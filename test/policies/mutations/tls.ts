@@ -148,7 +148,7 @@ export const tlsMutations: readonly Mutation[] = [
     ],
     [
       "an address without TLS in a file",
-      /edge-sidecar|sidecar\.json"\]: found redis:\/\//,
+      /data\["sidecar\.json"\]: found redis:\/\//,
       (stack) =>
         stack.json("edge-sidecar", "sidecar.json", (value: { cache?: string }) => (value.cache = "redis://redis:6379")),
     ],
