@@ -13,7 +13,7 @@ export function hbaLines(lines: readonly string[]): HbaLine[] {
     .map((line) => line.replace(/#.*$/, "").trim())
     .filter((line) => line !== "")
     .map((text) => {
-      const words = text.match(/"[^"]*"|\S+/g)!;
+      const words = text.match(/(?:"[^"]*"|[^\s"])+/g)!;
       const type = words[0];
       // An address may be followed by a mask of its own: that of "10.0.0.0 255.0.0.0".
       const at = type === "local" ? 3 : /^\d+\.\d+\.\d+\.\d+$/.test(words[4] ?? "") ? 5 : 4;

@@ -2,7 +2,8 @@ import type { Mutation } from "../mutation.ts";
 import type { ChangedStack } from "../stack.ts";
 import { added, edgePod } from "./objects.ts";
 
-/* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-call -- a mutation goes wherever it likes */
+/* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return --
+   a mutation goes wherever it likes */
 
 const role = (change: (rules: any) => void) => (stack: ChangedStack) =>
   change(stack.object("Role", "postgresql")["rules"]);

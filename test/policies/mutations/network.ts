@@ -1,7 +1,8 @@
 import type { Mutation } from "../mutation.ts";
 import { spec } from "./objects.ts";
 
-/* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-call -- a mutation goes wherever it likes */
+/* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return --
+   a mutation goes wherever it likes */
 
 const policy = (name: string, change: (spec: any) => void) => spec("NetworkPolicy", name, change);
 
