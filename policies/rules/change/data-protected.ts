@@ -14,7 +14,7 @@ export const dataProtected = stackRule({
   name: "data-protected",
   description: "Whatever holds data is protected from deletion and replacement, unless it is unlocked by name.",
   severity: "critical",
-  why: "A renamed resource, a changed immutable field or a mistyped config key makes the engine delete and make anew: for a database that is the end of it. Protection stops the engine before the first step. Whether retainOnDelete is set too no policy can see; the stacks' tests hold that.",
+  why: "A renamed resource, a changed immutable field or a mistyped config key makes the engine delete and make anew: for a database that is the end of it, as the Kubernetes provider deletes what has a fixed name before it makes it again. Protection stops the engine before the first step. Whether retainOnDelete is set too no policy can see; the stacks' tests hold that.",
   remediation:
     "Set iam-ha:protect to true. To delete or replace an object on purpose, name it under `unlocked` (StatefulSet/postgresql-beijing) for that one change.",
   config,

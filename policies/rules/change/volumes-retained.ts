@@ -12,7 +12,7 @@ export const volumesRetained = resourceRule({
   why: "A set that is deleted by mistake is made anew in a minute, and finds its volumes; without them a region has to be copied whole, and the last one is lost.",
   remediation: `Set ${POLICY} to { whenDeleted: Retain, whenScaled: Retain }, said and not left to the API's default, and leave out deleteBeforeReplace.`,
   check({ resource, report }) {
-    if (!hasVolumes(resource) && !isObject(resource, "PersistentVolumeClaim", "PersistentVolume")) return;
+    if (!hasVolumes(resource) && !isObject(resource, "Namespace", "PersistentVolumeClaim", "PersistentVolume")) return;
     if (resource.opts.deleteBeforeReplace === true)
       report("options deleteBeforeReplace: found true; it must not be set on what holds data");
     if (!isObject(resource, "StatefulSet")) return;

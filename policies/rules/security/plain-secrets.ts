@@ -3,7 +3,7 @@ import { isLiteral, namedIn, shapesIn } from "../../facts/secret-shapes.ts";
 import { isSecretName, secretKeysOf, secretValuesOf } from "../../facts/secrets.ts";
 import { containersOf, podOf } from "../../facts/pods.ts";
 import { isObject, titleOf, type Resource } from "../../facts/stack.ts";
-import { textsIn } from "../../facts/strings.ts";
+import { textsIn, type Text } from "../../facts/strings.ts";
 import { stackRule } from "../../rule.ts";
 
 const config = z.strictObject({
@@ -46,7 +46,7 @@ export const plainSecrets = stackRule({
       };
       // The name of a Secret's key is a reference to it.
       byName(resource, (value) => isLiteral(value) && !keys.has(value)).forEach(say);
-      for (const { path, value } of textsIn(resource.props)) {
+      for (const { path, value } of [...textsIn(resource.props), ...binariesIn(resource)]) {
         for (const what of shapesIn(value)) say({ at: path, what });
         const secret = values.find(({ forms }) => forms.some((form) => value.includes(form)));
         if (secret) say({ at: path, what: `the value of ${secret.title}` });
@@ -54,6 +54,14 @@ export const plainSecrets = stackRule({
     }
   },
 });
+
+/** Files that a ConfigMap holds in base64, as they are mounted. */
+function binariesIn(resource: Resource): Pick<Text, "path" | "value">[] {
+  return [...textsIn(resource.props["binaryData"], "binaryData")].map(({ path, value }) => ({
+    path,
+    value: Buffer.from(value, "base64").toString("latin1"),
+  }));
+}
 
 /** As it stands in the data of an object. */
 function encoded(value: string): string {

@@ -78,6 +78,14 @@ export const changeMutations: readonly Mutation[] = [
     },
   },
   {
+    rule: "volumes-retained",
+    breaks: "the namespace deleted to be replaced",
+    says: /options deleteBeforeReplace: found true/,
+    change: (stack) => {
+      stack.registered("Namespace", "iam").deleteBeforeReplace = true;
+    },
+  },
+  {
     rule: "own-provider",
     breaks: "no provider",
     says: /provider: found none that is named/,

@@ -153,6 +153,13 @@ const list: readonly (readonly [string, RegExp, Mutation["change"]])[] = [
     /args\[4\]: found the value of Secret\/redis-users keeper/,
     (stack) => void container(stack).args.push(kept(stack)),
   ],
+  [
+    "a private key in a binary file",
+    /binaryData\.store: found a private key in plain/,
+    (stack) => {
+      stack.object("ConfigMap", "edge")["binaryData"] = { store: Buffer.from(`..${KEY}`).toString("base64") };
+    },
+  ],
 ];
 
 export const secretMutations: readonly Mutation[] = list.map(([breaks, says, change]) => ({
