@@ -59,7 +59,8 @@ export class Witness extends pulumi.ComponentResource {
           dns: pulumi.secret(args.passwords.dns),
         },
       },
-      child,
+      // The member's data has these users: with others it would let nobody in.
+      { ...child, ...data },
     );
     const configText = `${JSON.stringify(witnessConfig(ctx, settings, args.regions), undefined, 2)}\n`;
     const config = new k8s.core.v1.ConfigMap(

@@ -3,6 +3,8 @@ import type { PolicyResource } from "@pulumi/policy";
 /** A resource as a rule sees it: of the engine, of a render, or of a state file. */
 export type Resource = Pick<PolicyResource, "type" | "name" | "urn" | "props"> & {
   readonly opts: Pick<PolicyResource["opts"], "protect" | "ignoreChanges"> & Partial<PolicyResource["opts"]>;
+  /** Provider that manages it; undefined for components and providers, and where nobody says. */
+  readonly provider?: Pick<NonNullable<PolicyResource["provider"]>, "type" | "name" | "urn"> | undefined;
 };
 
 /** What a rule rests on is missing or cannot be read: it must not pass for that. */
@@ -29,6 +31,11 @@ export function objectName(resource: Resource): string {
 /** `StatefulSet/postgresql-beijing`, for messages. */
 export function titleOf(resource: Resource): string {
   return `${kindOf(resource)}/${objectName(resource)}`;
+}
+
+/** Namespace of the object; undefined for one that stands in none. */
+export function namespaceOf(resource: Resource): string | undefined {
+  return resource.props["metadata"]?.namespace as string | undefined;
 }
 
 /** Component that an object is a part of, by its label: `postgresql`. */

@@ -13,7 +13,8 @@ export async function realStack(region: string, options: { preview?: boolean } =
   const render = () =>
     renderStack(region, {
       overlays: overlaysForShow(region, { embedded: false }),
-      compute: (type) => (type.startsWith("random:") ? { result: "computed" } : undefined),
+      // Each its own, and no word: rules look for the values of Secrets in everything else.
+      compute: (type, name) => (type.startsWith("random:") ? { result: `made-for-${name}` } : undefined),
       ...options,
     }).then(({ resources }) => resources);
   if (!rendered.has(key)) rendered.set(key, render());
@@ -22,9 +23,30 @@ export async function realStack(region: string, options: { preview?: boolean } =
 
 /** The resource as a rule is given it. */
 export function asResource(registered: RegisteredResource): Resource {
-  const { urn, type, name, inputs, protect, ignoreChanges } = registered;
-  return { urn, type, name, props: inputs, opts: { protect, ignoreChanges: [...ignoreChanges] } };
+  const { urn, type, name, inputs, protect, ignoreChanges, deleteBeforeReplace } = registered;
+  return {
+    urn,
+    type,
+    name,
+    props: inputs,
+    opts: {
+      protect,
+      ignoreChanges: [...ignoreChanges],
+      ...(deleteBeforeReplace === undefined ? {} : { deleteBeforeReplace }),
+    },
+    provider: providerOf(registered.provider),
+  };
 }
+
+/** What the engine says of a provider, from its reference (`urn::id`); undefined for none. */
+function providerOf(reference: string): Resource["provider"] {
+  if (reference === "") return undefined;
+  const urn = reference.slice(0, reference.lastIndexOf("::"));
+  const [, , type, name] = urn.split("::");
+  return { urn, type: type!.split("$").at(-1)!, name: name! };
+}
+
+type Changeable = { -readonly [field in keyof RegisteredResource]: RegisteredResource[field] };
 
 /** A stack that a test changes. */
 export class ChangedStack {
@@ -36,7 +58,7 @@ export class ChangedStack {
 
   /** The registered resource of a Kubernetes object.
    *  @throws AssertionError when there is none: the mutation is out of date */
-  registered(kind: string, name: string): RegisteredResource {
+  registered(kind: string, name: string): Changeable {
     const found = this.resources.find((one) => {
       const resource = asResource(one);
       return isObject(resource, kind) && kindOf(resource) === kind && objectName(resource) === name;

@@ -76,7 +76,7 @@ describe("Witness", () => {
     assert.deepEqual(Object.keys(all.outputs["urls"] as object), REGIONS);
   });
 
-  it("has one pod with a volume that is kept", async () => {
+  it("has one pod with a volume that is kept, as is the Secret that opens it", async () => {
     const spec = specOf("StatefulSet", "witness");
     assert.equal(spec["replicas"], 1);
     assert.deepEqual(spec["persistentVolumeClaimRetentionPolicy"], { whenDeleted: "Retain", whenScaled: "Retain" });
@@ -84,7 +84,7 @@ describe("Witness", () => {
     assert.deepEqual(claim!.spec["resources"], { requests: { storage: "2Gi" } });
     const kept = (from: Collected) =>
       from.resources.filter((r) => r.protect && r.retainOnDelete).map((r) => r.type.split(":").at(-1));
-    assert.deepEqual(kept(all), ["StatefulSet"]);
+    assert.deepEqual(kept(all).sort(), ["Secret", "StatefulSet"]);
     assert.deepEqual(kept(await run({ context: { protect: false } })), []);
   });
 

@@ -1,8 +1,10 @@
 import type { Mutation } from "../mutation.ts";
 import { continuityMutations } from "./continuity.ts";
 import { objectiveMutations } from "./objectives.ts";
+import { changeMutations } from "./change.ts";
 import { poolMutations } from "./pools.ts";
 import { replicationMutations } from "./replication.ts";
+import { securityMutations } from "./security.ts";
 
 /** Every mutation, in the order of the rules. */
 export const MUTATIONS: readonly Mutation[] = [
@@ -10,4 +12,6 @@ export const MUTATIONS: readonly Mutation[] = [
   ...replicationMutations,
   ...objectiveMutations,
   ...continuityMutations,
+  ...securityMutations,
+  ...changeMutations,
 ];
