@@ -11,7 +11,12 @@ describe("workflows", () => {
   const workflows = readWorkflows();
   const jobs = jobsOf(workflows);
   const steps = stepsOf(workflows);
-  const { preview, up, drift, test: tests } = workflows as Required<typeof workflows>;
+  const named = (name: string) => {
+    const workflow = workflows[name];
+    assert.ok(workflow, `there is no .github/workflows/${name}.yml`);
+    return workflow;
+  };
+  const [preview, up, drift, tests] = [named("preview"), named("up"), named("drift"), named("test")];
   const writes = (job: Job) =>
     Object.entries((job.permissions ?? {}) as Record<string, string>)
       .filter(([, level]) => level === "write")

@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { parseAllDocuments } from "yaml";
+import { goldenText } from "../../scripts/render/goldens.ts";
+import type { KubernetesObject } from "../../scripts/render/objects.ts";
+import { toYaml } from "../../scripts/render/objects.ts";
+import { judge, type Finding } from "../../scripts/scanners/findings.ts";
+import type { Scanners } from "../../scripts/scanners/programs.ts";
+import { kubeconform, kubeScore, readExceptions } from "../../scripts/scanners/scan.ts";
+import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
+import { BUILD_LIMIT, builtScanners } from "./built.ts";
+
+const REGIONS = Object.keys(DEFAULT_REGIONS);
+
+interface Change {
+  readonly what: string;
+  /** Kind and name of what is changed in Beijing. */
+  readonly kind: string;
+  readonly name: string;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a change goes wherever it likes
+  readonly change: (object: any) => void;
+  /** What has to be found. */
+  readonly finds: RegExp;
+}
+
+const SCHEMA_FAULTS: readonly Change[] = [
+  {
+    what: "a field that there is not",
+    kind: "StatefulSet",
+    name: "redis-beijing",
+    change: (o) => (o.spec.template.spec.containers[0].readinesProbe = {}),
+    finds: /readinesProbe/,
+  },
+  {
+    what: "a value of another type",
+    kind: "Deployment",
+    name: "edge",
+    change: (o) => (o.spec.replicas = "two"),
+    finds: /replicas/,
+  },
+  {
+    what: "a field that is missing",
+    kind: "Deployment",
+    name: "pgbouncer",
+    change: (o) => delete o.spec.selector,
+    finds: /selector/,
+  },
+  {
+    what: "a kind that there is not",
+    kind: "Service",
+    name: "edge",
+    change: (o) => (o.apiVersion = "v2"),
+    finds: /could not find schema/,
+  },
+  {
+    what: "a port that is neither a number nor a name",
+    kind: "Service",
+    name: "edge",
+    change: (o) => (o.spec.ports[0].targetPort = true),
+    finds: /targetPort/,
+  },
+];
+
+const SAFETY_FAULTS: readonly (Omit<Change, "finds"> & { readonly check: string })[] = [
+  {
+    what: "a root file system that may be written",
+    kind: "StatefulSet",
+    name: "postgresql-beijing",
+    change: (o) => (o.spec.template.spec.containers[0].securityContext.readOnlyRootFilesystem = false),
+    check: "container-security-context-readonlyrootfilesystem",
+  },
+  {
+    what: "no memory limit",
+    kind: "Deployment",
+    name: "pgbouncer",
+    change: (o) => delete o.spec.template.spec.containers[0].resources.limits.memory,
+    check: "container-resources",
+  },
+  {
+    what: "an image without a version",
+    kind: "Deployment",
+    name: "edge",
+    change: (o) => (o.spec.template.spec.containers[0].image = "registry.example.com/edge:latest"),
+    check: "container-image-tag",
+  },
+  {
+    what: "a network policy for no pod",
+    kind: "NetworkPolicy",
+    name: "redis",
+    change: (o) => (o.spec.podSelector.matchLabels = { "app.kubernetes.io/name": "rediss" }),
+    check: "networkpolicy-targets-pod",
+  },
+  {
+    what: "a disruption budget for no pod",
+    kind: "PodDisruptionBudget",
+    name: "postgresql",
+    change: (o) => (o.spec.selector.matchLabels = { "app.kubernetes.io/name": "postgres" }),
+    check: "statefulset-has-poddisruptionbudget",
+  },
+];
+
+describe("public scanners over the manifests of production", () => {
+  let scanners: Scanners;
+  const manifests = new Map<string, string>();
+  before(async function () {
+    this.timeout(BUILD_LIMIT);
+    scanners = await builtScanners();
+    for (const region of REGIONS) manifests.set(region, await goldenText({ region, embedded: false }));
+  });
+  const objects = (region: string) =>
+    parseAllDocuments(manifests.get(region)!).map((document) => document.toJS() as KubernetesObject);
+
+  /** Beijing's manifests with one change. */
+  function changed({ kind, name, change }: Pick<Change, "kind" | "name" | "change">): string {
+    const all = objects("beijing");
+    const found = all.find((object) => object.kind === kind && object.metadata.name === name);
+    assert.ok(found, `there is no ${kind}/${name}`);
+    change(found);
+    return toYaml(all);
+  }
+
+  describe("kubeconform, strict", () => {
+    for (const region of REGIONS)
+      it(`finds every object of ${region} valid`, async () => {
+        const { valid, findings } = await kubeconform(scanners, manifests.get(region)!);
+        assert.deepEqual(findings, []);
+        assert.equal(valid, objects(region).length);
+      });
+
+    for (const fault of SCHEMA_FAULTS)
+      it(`finds ${fault.what}`, async () => {
+        const { findings } = await kubeconform(scanners, changed(fault));
+        assert.equal(findings.length, 1);
+        assert.match(findings[0]!.text, fault.finds);
+      });
+  });
+
+  describe("kube-score", () => {
+    it("objects to nothing but what has an exception, and every exception is of use", async () => {
+      const findings: Finding[] = [];
+      for (const region of REGIONS) findings.push(...(await kubeScore(scanners, manifests.get(region)!)));
+      const { open, stale } = judge(findings, readExceptions());
+      assert.deepEqual(
+        open.map(({ check, object, text }) => `${check} ${object}: ${text}`),
+        [],
+      );
+      assert.deepEqual(stale, [], "exceptions that nothing was found for: take them out");
+    });
+
+    for (const fault of SAFETY_FAULTS)
+      it(`finds ${fault.what}, and no exception hides it`, async () => {
+        const { open } = judge(await kubeScore(scanners, changed(fault)), readExceptions());
+        assert.ok(
+          open.some(({ check }) => check === fault.check),
+          `found ${open.map(({ check }) => check).join(", ") || "nothing"}`,
+        );
+      });
+
+    it("has not passed where it was given nothing", async () => {
+      await assert.rejects(kubeScore(scanners, ""));
+    });
+  });
+});
