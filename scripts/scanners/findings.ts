@@ -21,12 +21,12 @@ const exception = z.strictObject({
 });
 export type Exception = z.infer<typeof exception>;
 
-const exceptions = z.array(exception);
-
 /** The exceptions of a file's content.
+ *  @param scanners names that they may be for
  *  @throws Error with every problem: path, what is allowed */
-export function parseExceptions(content: unknown): Exception[] {
-  const result = exceptions.safeParse(content);
+export function parseExceptions(content: unknown, scanners: readonly string[]): Exception[] {
+  const known = exception.extend({ scanner: z.enum(scanners) });
+  const result = z.array(known).safeParse(content);
   if (result.success) return result.data;
   throw new Error(
     result.error.issues.map(({ path, message }) => `exceptions.${path.join(".")}: ${message}`).join("\n"),
@@ -122,4 +122,53 @@ export function kubeconformFindings(answer: unknown): {
       text: msg,
     })),
   };
+}
+
+const checkovAnswer = z.object({
+  results: z.object({
+    failed_checks: z.array(z.object({ check_id: z.string(), check_name: z.string(), resource: z.string() })),
+  }),
+  summary: z.object({ passed: z.number(), parsing_errors: z.number() }),
+});
+
+/** What checkov says of manifests, from its JSON of one framework.
+ *  @throws Error where it could not read a file, or nothing at all has passed */
+export function checkovFindings(answer: unknown): Finding[] {
+  const { results, summary } = checkovAnswer.parse(answer);
+  if (summary.parsing_errors > 0) throw new Error("checkov could not read the manifests");
+  if (summary.passed === 0) throw new Error("checkov has passed nothing: it cannot have looked");
+  return results.failed_checks.map(({ check_id, check_name, resource }) => {
+    // Kind.namespace.name, of which only the name may have dots.
+    const [kind, , ...name] = resource.split(".");
+    return { scanner: "checkov", check: check_id, object: `${kind}/${name.join(".")}`, text: check_name };
+  });
+}
+
+const zizmorAnswer = z.array(
+  z.object({
+    ident: z.string(),
+    desc: z.string(),
+    locations: z
+      .array(
+        z.object({
+          symbolic: z.object({ key: z.object({ Local: z.object({ verbatim_path: z.string() }) }), kind: z.unknown() }),
+          concrete: z.object({ location: z.object({ start_point: z.object({ row: z.number() }) }) }),
+        }),
+      )
+      .min(1),
+  }),
+);
+
+/** What zizmor says of workflows, from its JSON: objects are `Workflow/<file>`. */
+export function zizmorFindings(answer: unknown): Finding[] {
+  return zizmorAnswer.parse(answer).map(({ ident, desc, locations }) => {
+    const { symbolic, concrete } = (locations.find(({ symbolic: { kind } }) => kind === "Primary") ?? locations[0])!;
+    const path = symbolic.key.Local.verbatim_path;
+    return {
+      scanner: "zizmor",
+      check: ident,
+      object: `Workflow/${path.split("/").at(-1)}`,
+      text: `line ${concrete.location.start_point.row + 1}: ${desc}`,
+    };
+  });
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { hash, readIfThere, withLock } from "../local/effects/files.ts";
 import { buildGo, type BuildOptions, type GoModule } from "../local/effects/gobuild.ts";
 import { run } from "../local/effects/run.ts";
+import { ensurePython } from "./python.ts";
 import { schemasOf } from "./schemas.ts";
 
 /** Its go.mod names the scanners as tools, its go.sum holds the hashes of all that they are made of. */
@@ -11,7 +12,7 @@ const SCANNERS: GoModule = { name: "scanners", source: join(import.meta.dirname,
 /** The module whose go.mod says which Kubernetes the embedded clusters run. */
 const KUBE = join(import.meta.dirname, "../local/kube");
 
-/** Milliseconds that all of it may take; a first build takes half a minute of two cores. */
+/** Milliseconds that all of it may take; the first time takes a minute and a half of two cores. */
 const LIMIT = 15 * 60_000;
 
 /** Paths of the scanners and of what they need. */
@@ -19,6 +20,8 @@ export interface Scanners {
   readonly actionlint: string;
   readonly kubeconform: string;
   readonly kubeScore: string;
+  readonly checkov: string;
+  readonly zizmor: string;
   /** Folder of JSON schemas of Kubernetes' own kinds. */
   readonly schemas: string;
   /** Version of that Kubernetes: `1.34.4`. */
@@ -26,16 +29,20 @@ export interface Scanners {
 }
 
 /** Builds the scanners and makes the schemas, unless they are in the cache.
- *  @throws Error when Go is missing or the modules can't be had */
+ *  @throws Error when Go or Python is missing, or what they need can't be had */
 export async function ensureScanners(options: BuildOptions): Promise<Scanners> {
   const limit = AbortSignal.timeout(LIMIT);
   const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
   const built = await buildGo(SCANNERS, { ...options, signal, nice: true });
   const { folder, version } = await ensureSchemas(options.cache, signal);
+  options.onProgress?.("scanners: Python packages");
+  const python = await ensurePython(options.cache, signal);
   return {
     actionlint: join(built, "actionlint"),
     kubeconform: join(built, "kubeconform"),
     kubeScore: join(built, "kube-score"),
+    checkov: join(python, "checkov"),
+    zizmor: join(python, "zizmor"),
     schemas: folder,
     kubernetes: version,
   };

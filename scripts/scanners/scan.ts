@@ -1,8 +1,18 @@
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { CommandError, run } from "../local/effects/run.ts";
-import { kubeconformFindings, kubeScoreFindings, parseExceptions, type Exception, type Finding } from "./findings.ts";
+import { CommandError, run, type RunOptions } from "../local/effects/run.ts";
+import {
+  checkovFindings,
+  kubeconformFindings,
+  kubeScoreFindings,
+  parseExceptions,
+  zizmorFindings,
+  type Exception,
+  type Finding,
+} from "./findings.ts";
 import type { Scanners } from "./programs.ts";
 import { SCHEMA_TEMPLATE } from "./schemas.ts";
 
@@ -12,9 +22,13 @@ const LIMIT = 60_000;
 /** Checks that kube-score makes only when asked. */
 const FURTHER = ["container-seccomp-profile", "container-memory-requests-equal-limits", "container-ports-check"];
 
-/** The exceptions of the project, each with its reason. */
-export function readExceptions(): Exception[] {
-  return parseExceptions(parse(readFileSync(join(import.meta.dirname, "exceptions.yaml"), "utf8")));
+/** The scanners that there may be exceptions for; actionlint and kubeconform have none. */
+export const EXCUSED = ["kube-score", "checkov", "zizmor"] as const;
+
+/** The exceptions of the project from a scanner's findings, each with its reason. */
+export function readExceptions(scanner: (typeof EXCUSED)[number]): Exception[] {
+  const all = parseExceptions(parse(readFileSync(join(import.meta.dirname, "exceptions.yaml"), "utf8")), EXCUSED);
+  return all.filter((one) => one.scanner === scanner);
 }
 
 /** Holds manifests (YAML documents) against the strict schemas of Kubernetes. */
@@ -24,7 +38,9 @@ export async function kubeconform(
 ): Promise<{ readonly valid: number; readonly findings: readonly Finding[] }> {
   const args = ["-strict", "-verbose", "-output", "json", "-kubernetes-version", scanners.kubernetes];
   const schemas = ["-schema-location", join(scanners.schemas, SCHEMA_TEMPLATE)];
-  return kubeconformFindings(JSON.parse(await answerOf(scanners.kubeconform, [...args, ...schemas, "-"], manifests)));
+  return kubeconformFindings(
+    JSON.parse(await answerOf(scanners.kubeconform, [...args, ...schemas, "-"], { input: manifests })),
+  );
 }
 
 /** Lets kube-score judge manifests (YAML documents) of one stack together. */
@@ -32,27 +48,49 @@ export async function kubeScore(scanners: Scanners, manifests: string): Promise<
   const version = scanners.kubernetes.split(".").slice(0, 2).join(".");
   const further = FURTHER.flatMap((id) => ["--enable-optional-test", id]);
   const args = ["score", "--output-format", "json", "--kubernetes-version", `v${version}`, ...further, "-"];
-  return kubeScoreFindings(JSON.parse(await answerOf(scanners.kubeScore, args, manifests)));
+  return kubeScoreFindings(JSON.parse(await answerOf(scanners.kubeScore, args, { input: manifests })));
+}
+
+/** Lets checkov judge manifests (YAML documents) for safety. */
+export async function checkov(scanners: Scanners, manifests: string): Promise<Finding[]> {
+  const folder = await mkdtemp(join(tmpdir(), "iam-ha-checkov-"));
+  try {
+    const file = join(folder, "manifests.yaml");
+    await writeFile(file, manifests, { mode: 0o600 });
+    const args = ["--file", file, "--framework", "kubernetes", "--output", "json", "--quiet", "--compact"];
+    // Nothing is asked of its maker's service: neither checks nor links to its pages.
+    const env = { ...process.env, BC_SKIP_MAPPING: "TRUE" };
+    return checkovFindings(JSON.parse(await answerOf(scanners.checkov, [...args, "--skip-download"], { env })));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Lets zizmor judge the workflows and actions in a folder for safety. */
+export async function zizmor(scanners: Scanners, folder: string): Promise<Finding[]> {
+  // Without --no-exit-codes it ends with the severity; with it, only with its own failures.
+  const args = ["--offline", "--strict-collection", "--no-exit-codes", "--format", "json", ".github"];
+  return zizmorFindings(JSON.parse(await run(scanners.zizmor, args, { cwd: folder, timeout: LIMIT })));
 }
 
 /** Checks workflows. @returns what actionlint says, one finding a line; empty for nothing */
 export async function actionlint(scanners: Scanners, folder: string, files: readonly string[] = []): Promise<string[]> {
   // shellcheck and pyflakes are used where they happen to be installed: what is found must not depend on that.
   const args = ["-oneline", "-no-color", "-shellcheck=", "-pyflakes=", ...files];
-  const text = await answerOf(scanners.actionlint, args, "", folder);
+  const text = await answerOf(scanners.actionlint, args, { cwd: folder });
   return text.split("\n").filter(Boolean);
 }
 
 /** A scanner's standard output. It ends with 1 when it has found something, and with that alone. */
-async function answerOf(program: string, args: readonly string[], input: string, cwd?: string): Promise<string> {
+async function answerOf(
+  program: string,
+  args: readonly string[],
+  options: Pick<RunOptions, "input" | "cwd" | "env">,
+): Promise<string> {
   // `run` takes an exit status of 1 for a failure and drops the answer; a shell lets it pass, and only that.
   const script = '"$@" || [ $? -eq 1 ]';
   try {
-    return await run("/bin/sh", ["-c", script, "sh", program, ...args], {
-      input,
-      timeout: LIMIT,
-      ...(cwd ? { cwd } : {}),
-    });
+    return await run("/bin/sh", ["-c", script, "sh", program, ...args], { ...options, timeout: LIMIT });
   } catch (error) {
     if (error instanceof CommandError) throw new Error(`${program} failed: ${error.message}`, { cause: error });
     throw error;

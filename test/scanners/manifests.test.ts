@@ -5,7 +5,7 @@ import type { KubernetesObject } from "../../scripts/render/objects.ts";
 import { toYaml } from "../../scripts/render/objects.ts";
 import { judge, type Finding } from "../../scripts/scanners/findings.ts";
 import type { Scanners } from "../../scripts/scanners/programs.ts";
-import { kubeconform, kubeScore, readExceptions } from "../../scripts/scanners/scan.ts";
+import { checkov, kubeconform, kubeScore, readExceptions } from "../../scripts/scanners/scan.ts";
 import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 import { BUILD_LIMIT, builtScanners } from "./built.ts";
 
@@ -98,6 +98,30 @@ const SAFETY_FAULTS: readonly (Omit<Change, "finds"> & { readonly check: string 
   },
 ];
 
+const SECURITY_FAULTS: typeof SAFETY_FAULTS = [
+  {
+    what: "a pod that shares the node's network",
+    kind: "StatefulSet",
+    name: "witness",
+    change: (o) => (o.spec.template.spec.hostNetwork = true),
+    check: "CKV_K8S_19",
+  },
+  {
+    what: "a container that may gain rights",
+    kind: "Deployment",
+    name: "edge",
+    change: (o) => (o.spec.template.spec.containers[0].securityContext.allowPrivilegeEscalation = true),
+    check: "CKV_K8S_20",
+  },
+  {
+    what: "a role that may do everything",
+    kind: "Role",
+    name: "redis-keeper",
+    change: (o) => (o.rules = [{ apiGroups: ["*"], resources: ["*"], verbs: ["*"] }]),
+    check: "CKV_K8S_49",
+  },
+];
+
 describe("public scanners over the manifests of production", () => {
   let scanners: Scanners;
   const manifests = new Map<string, string>();
@@ -134,29 +158,35 @@ describe("public scanners over the manifests of production", () => {
       });
   });
 
-  describe("kube-score", () => {
-    it("objects to nothing but what has an exception, and every exception is of use", async () => {
-      const findings: Finding[] = [];
-      for (const region of REGIONS) findings.push(...(await kubeScore(scanners, manifests.get(region)!)));
-      const { open, stale } = judge(findings, readExceptions());
-      assert.deepEqual(
-        open.map(({ check, object, text }) => `${check} ${object}: ${text}`),
-        [],
-      );
-      assert.deepEqual(stale, [], "exceptions that nothing was found for: take them out");
-    });
-
-    for (const fault of SAFETY_FAULTS)
-      it(`finds ${fault.what}, and no exception hides it`, async () => {
-        const { open } = judge(await kubeScore(scanners, changed(fault)), readExceptions());
-        assert.ok(
-          open.some(({ check }) => check === fault.check),
-          `found ${open.map(({ check }) => check).join(", ") || "nothing"}`,
+  const JUDGES = [
+    { name: "kube-score", scan: kubeScore, faults: SAFETY_FAULTS },
+    { name: "checkov", scan: checkov, faults: SECURITY_FAULTS },
+  ] as const;
+  for (const { name, scan, faults } of JUDGES)
+    describe(name, () => {
+      it("objects to nothing but what has an exception, and every exception is of use", async () => {
+        const findings: Finding[] = [];
+        for (const region of REGIONS) findings.push(...(await scan(scanners, manifests.get(region)!)));
+        const { open, stale } = judge(findings, readExceptions(name));
+        assert.deepEqual(
+          open.map(({ check, object, text }) => `${check} ${object}: ${text}`),
+          [],
         );
+        assert.deepEqual(stale, [], "exceptions that nothing was found for: take them out");
       });
 
-    it("has not passed where it was given nothing", async () => {
-      await assert.rejects(kubeScore(scanners, ""));
+      for (const fault of faults)
+        it(`finds ${fault.what}, and no exception hides it`, async () => {
+          const { open } = judge(await scan(scanners, changed(fault)), readExceptions(name));
+          const found = open.map(({ check, object }) => `${check} ${object}`);
+          assert.ok(
+            found.some((one) => one.startsWith(`${fault.check} `)),
+            `found ${found.join(", ") || "nothing"}`,
+          );
+        });
+
+      it("has not passed where it was given nothing", async () => {
+        await assert.rejects(scan(scanners, ""));
+      });
     });
-  });
 });

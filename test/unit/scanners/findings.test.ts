@@ -2,13 +2,15 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   judge,
+  checkovFindings,
   kubeconformFindings,
   kubeScoreFindings,
   parseExceptions,
   type Exception,
+  zizmorFindings,
   type Finding,
 } from "../../../scripts/scanners/findings.ts";
-import { readExceptions } from "../../../scripts/scanners/scan.ts";
+import { EXCUSED, readExceptions } from "../../../scripts/scanners/scan.ts";
 
 const finding = (check: string, object: string): Finding => ({ scanner: "s", check, object, text: "" });
 const exception = (check: string, ...objects: string[]): Exception => ({
@@ -70,16 +72,17 @@ describe("findings of scanners and their exceptions", () => {
 
   it("exceptions are refused with an unknown key, without a reason, and with no object", () => {
     const good = exception("a", "Service/x");
-    assert.deepEqual(parseExceptions([good]), [good]);
-    assert.throws(() => parseExceptions([{ ...good, object: "x" }]), /exceptions\.0: .*object/);
-    assert.throws(() => parseExceptions([{ ...good, reason: "so" }]), /exceptions\.0\.reason: must say why/);
-    assert.throws(() => parseExceptions([{ ...good, objects: [] }]), /exceptions\.0\.objects/);
-    assert.throws(() => parseExceptions([{ ...good, objects: ["a b"] }]), /must be `Kind\/name`/);
-    assert.throws(() => parseExceptions({}), /exceptions\./);
+    assert.deepEqual(parseExceptions([good], ["s"]), [good]);
+    assert.throws(() => parseExceptions([{ ...good, object: "x" }], ["s"]), /exceptions\.0: .*object/);
+    assert.throws(() => parseExceptions([{ ...good, reason: "so" }], ["s"]), /exceptions\.0\.reason: must say why/);
+    assert.throws(() => parseExceptions([{ ...good, objects: [] }], ["s"]), /exceptions\.0\.objects/);
+    assert.throws(() => parseExceptions([{ ...good, objects: ["a b"] }], ["s"]), /must be `Kind\/name`/);
+    assert.throws(() => parseExceptions({}, ["s"]), /exceptions\./);
+    assert.throws(() => parseExceptions([good], ["t"]), /exceptions\.0\.scanner/);
   });
 
   it("those of the project can be read", () => {
-    assert.ok(readExceptions().length > 0);
+    for (const scanner of EXCUSED) assert.ok(readExceptions(scanner).length > 0);
   });
 });
 
@@ -124,5 +127,33 @@ describe("what scanners answer", () => {
       ["statusInvalid", "statusSkipped", "statusError"],
     );
     assert.throws(() => kubeconformFindings({}));
+  });
+
+  it("checkov: each failed check is a finding; one that read or passed nothing has not passed", () => {
+    const failed = { check_id: "CKV_1", check_name: "name", resource: "Role.iam.a.b" };
+    const answer = (passed: number, parsing_errors = 0) => ({
+      results: { failed_checks: [failed] },
+      summary: { passed, parsing_errors },
+    });
+    assert.deepEqual(checkovFindings(answer(1)), [
+      { scanner: "checkov", check: "CKV_1", object: "Role/a.b", text: "name" },
+    ]);
+    assert.throws(() => checkovFindings(answer(0)), /cannot have looked/);
+    assert.throws(() => checkovFindings(answer(1, 1)), /could not read/);
+    // What it writes where it has found no resource.
+    assert.throws(() => checkovFindings({ passed: 0, failed: 0, resource_count: 0 }));
+  });
+
+  it("zizmor: a finding has its file and line", () => {
+    const at = (path: string, kind: string, row: number) => ({
+      symbolic: { key: { Local: { verbatim_path: path } }, kind },
+      concrete: { location: { start_point: { row } } },
+    });
+    const locations = [at(".github/workflows/a.yml", "Related", 1), at(".github/workflows/a.yml", "Primary", 4)];
+    assert.deepEqual(zizmorFindings([{ ident: "i", desc: "d", locations }]), [
+      { scanner: "zizmor", check: "i", object: "Workflow/a.yml", text: "line 5: d" },
+    ]);
+    assert.deepEqual(zizmorFindings([]), []);
+    assert.throws(() => zizmorFindings([{ ident: "i", desc: "d", locations: [] }]));
   });
 });
