@@ -43,8 +43,8 @@ export const LAYERS: readonly Layer[] = [
     name: "scanners",
     what: "public scanners over the manifests of every region and over the workflows",
     folder: "test/scanners",
-    timeoutMs: 60_000,
-    limitMs: 5 * MINUTE,
+    timeoutMs: 300_000,
+    limitMs: 15 * MINUTE,
     needs: "scanners",
   },
   {

@@ -3,7 +3,7 @@ import { planInstance } from "../local/plan/instance.ts";
 import { bringUp } from "../commands/start.ts";
 import { buildImages } from "../images/index.ts";
 import { ensureScanners } from "../scanners/programs.ts";
-import { installEngines } from "./packages.ts";
+import { installEngines, installForScanners } from "./packages.ts";
 import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 import type { Layer } from "./layers.ts";
 
@@ -17,6 +17,7 @@ export async function prepare(needs: Layer["needs"], signal: AbortSignal): Promi
     case "nothing":
       return;
     case "scanners":
+      await installForScanners(signal);
       await ensureScanners({ cache: planInstance(process.env).cache, signal, onProgress: builds() });
       return;
     case "engines":
