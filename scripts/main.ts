@@ -85,7 +85,7 @@ program
 program
   .command("test [layers...]")
   .description(
-    "the tests, by layer: check, unit, stacks, policies, engines, images, live, drills; all of them when none is named",
+    "the tests, by layer: check, unit, stacks, policies, scanners, engines, images, live, drills; all of them when none is named",
   )
   .action(async (layers: string[]) => (await import("./commands/test.ts")).test(layers));
 

@@ -8,7 +8,7 @@ export interface Layer {
   readonly timeoutMs: number;
   /** What the layer's run is given at most. */
   readonly limitMs: number;
-  readonly needs: "nothing" | "engines" | "images" | "regions";
+  readonly needs: "nothing" | "scanners" | "engines" | "images" | "regions";
 }
 
 const MINUTE = 60_000;
@@ -38,6 +38,14 @@ export const LAYERS: readonly Layer[] = [
     timeoutMs: 30_000,
     limitMs: 5 * MINUTE,
     needs: "nothing",
+  },
+  {
+    name: "scanners",
+    what: "public scanners over the manifests of every region and over the workflows",
+    folder: "test/scanners",
+    timeoutMs: 300_000,
+    limitMs: 15 * MINUTE,
+    needs: "scanners",
   },
   {
     name: "engines",

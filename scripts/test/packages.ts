@@ -7,9 +7,15 @@ const ENGINES = ["nginx", "haproxy", "pgbouncer", "postgresql", "redis-server", 
 
 const POLICY = "/usr/sbin/policy-rc.d";
 
+/** What the scanners that are Python packages are installed with. */
+const SCANNERS = ["python3-venv"];
+
+export const installEngines = (signal: AbortSignal) => installMissing(ENGINES, signal);
+export const installForScanners = (signal: AbortSignal) => installMissing(SCANNERS, signal);
+
 /** Installs what is missing of them. None of their services is started: a policy that forbids it is there meanwhile. */
-export async function installEngines(signal: AbortSignal): Promise<void> {
-  const missing = ENGINES.filter((name) => !installed(name));
+async function installMissing(names: readonly string[], signal: AbortSignal): Promise<void> {
+  const missing = names.filter((name) => !installed(name));
   if (missing.length === 0) return;
   process.stdout.write(`  installing ${missing.join(", ")}\n`);
   const ours = !existsSync(POLICY);

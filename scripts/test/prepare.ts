@@ -1,7 +1,9 @@
 import { downRegions, regionStatus } from "../local/index.ts";
+import { planInstance } from "../local/plan/instance.ts";
 import { bringUp } from "../commands/start.ts";
 import { buildImages } from "../images/index.ts";
-import { installEngines } from "./packages.ts";
+import { ensureScanners } from "../scanners/programs.ts";
+import { installEngines, installForScanners } from "./packages.ts";
 import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 import type { Layer } from "./layers.ts";
 
@@ -13,6 +15,10 @@ export const TEST_INSTANCE = "test";
 export async function prepare(needs: Layer["needs"], signal: AbortSignal): Promise<void> {
   switch (needs) {
     case "nothing":
+      return;
+    case "scanners":
+      await installForScanners(signal);
+      await ensureScanners({ cache: planInstance(process.env).cache, signal, onProgress: builds() });
       return;
     case "engines":
       await installEngines(signal);
@@ -42,6 +48,16 @@ let started: string | undefined;
 export async function finish(): Promise<void> {
   if (started !== undefined) await downRegions("all", { instance: started, wipe: true });
   started = undefined;
+}
+
+/** A line where a build begins to compile and where it ends: the packages between are hundreds. */
+function builds(): (detail: string) => void {
+  let last = "";
+  return (detail) => {
+    const step = detail.replace(/ \S*[./]\S*$/, "");
+    if (step !== last) process.stdout.write(`  ${step}\n`);
+    last = step;
+  };
 }
 
 /** A line for each new step; builds of many minutes must not look like nothing. */

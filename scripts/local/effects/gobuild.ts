@@ -10,6 +10,8 @@ export interface GoModule {
   readonly source: string;
   /** Names under which a program that looks at its own name is linked beside it. Default none. */
   readonly links?: readonly string[];
+  /** Whether go.mod's tools are built, each under its own name, and not the folder's program. Default no. */
+  readonly tools?: boolean;
   /** Gives the linker variables to set, from the text of go.mod; `path/of/package.name` to value. Default none. */
   readonly variables?: (goMod: string) => Readonly<Record<string, string>>;
 }
@@ -18,6 +20,8 @@ export interface BuildOptions {
   readonly cache: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (detail: string, fraction?: number) => void;
+  /** Whether the compiler steps back behind everything else on the machine. Default no. */
+  readonly nice?: boolean;
 }
 
 /** Flags of a build that is the same on every machine. */
@@ -34,7 +38,7 @@ const BUILD_TIMEOUT = 60 * 60_000;
  * Builds a Go program unless this very one was built before: what counts is the content of its sources and the version
  * of Go.
  *
- * @returns the folder with the program and its links.
+ * @returns the folder with the program and its links, or with the tools.
  */
 export async function buildGo(module: GoModule, options: BuildOptions): Promise<string> {
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off" };
@@ -55,7 +59,8 @@ export async function buildGo(module: GoModule, options: BuildOptions): Promise<
       await rm(temporary, { recursive: true, force: true });
       await rm(folder, { recursive: true, force: true });
       await mkdir(temporary, { recursive: true });
-      await compile(module, join(temporary, module.name), env, options);
+      // A path that ends with a slash is a folder to the compiler.
+      await compile(module, module.tools ? `${temporary}/` : join(temporary, module.name), env, options);
       for (const link of module.links ?? []) await symlink(module.name, join(temporary, link));
       await cp(join(module.source, "go.mod"), join(temporary, "complete"));
       await rename(temporary, folder);
@@ -77,16 +82,24 @@ async function buildFolder(module: GoModule, cache: string, goVersion: string): 
 }
 
 async function compile(module: GoModule, output: string, env: NodeJS.ProcessEnv, options: BuildOptions): Promise<void> {
+  const [program, ...before] = options.nice ? ["nice", "-n", "15", "go"] : ["go"];
   const go = (args: readonly string[], onLine?: (line: string) => void) =>
-    run("go", args, { cwd: module.source, env, signal: options.signal, timeout: BUILD_TIMEOUT, onLine });
+    run(program, [...before, ...args], {
+      cwd: module.source,
+      env,
+      signal: options.signal,
+      timeout: BUILD_TIMEOUT,
+      onLine,
+    });
+  const target = module.tools ? "tool" : ".";
   options.onProgress?.(`${module.name}: getting modules`, 0);
-  const listed = await go(["list", "-deps", "-f", "{{.ImportPath}}", "."], (line) => {
+  const listed = await go(["list", "-deps", "-f", "{{.ImportPath}}", target], (line) => {
     if (line.startsWith("go: downloading")) options.onProgress?.(`${module.name}: ${line.slice(4)}`, 0);
   });
   const total = listed.trim().split("\n").length;
   let compiled = 0;
   // With -v the compiler names each package as it comes to it; those it finds in its own cache it leaves out.
-  await go(["build", "-v", ...(await buildFlags(module)), "-o", output, "."], (line) => {
+  await go(["build", "-v", ...(await buildFlags(module)), "-o", output, target], (line) => {
     if (line.startsWith("go: ") || line.includes(" ")) return;
     compiled += 1;
     options.onProgress?.(`${module.name}: compiling ${line}`, Math.min(0.99, compiled / total));
