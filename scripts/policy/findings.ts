@@ -35,10 +35,18 @@ export interface Remedied {
   readonly paths: readonly string[];
 }
 
-/** A stack's resources as its program registers them. */
+/** A resource as its program registers it, or as it was deployed. */
+export interface JudgedResource extends RegisteredResource {
+  /** What a deployment made of the inputs, and the paths of secrets in it; undefined where nothing was deployed. */
+  readonly outputs?: { readonly values: Record<string, unknown>; readonly secretPaths: readonly (readonly string[])[] };
+}
+
+/** A stack's resources. */
 export interface StackResources {
   readonly name: string;
-  readonly resources: readonly RegisteredResource[];
+  readonly resources: readonly JudgedResource[];
+  /** Whether they are what was deployed: then remediations are told, not applied. */
+  readonly deployed?: boolean;
 }
 
 /** What the pack says of some stacks. */
