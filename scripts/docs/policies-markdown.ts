@@ -51,9 +51,6 @@ function ruleSection(rule: Rule): string[] {
   const repairs = "remediateResource" in policy && policy.remediateResource ? " It can repair what it finds." : "";
   const lines = [
     "",
-    // Whoever follows the link of a finding lands here whatever shows the page.
-    `<a id="${name}"></a>`,
-    "",
     `### ${name}`,
     "",
     description,

@@ -91,7 +91,9 @@ class Pack {
     });
     this.child.stdin.on("error", () => {});
     this.child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      this.stderr = (this.stderr + text).slice(-STDERR_CHARS);
+      const all = this.stderr + text;
+      // No half of a word: a secret that is cut would not be known as one any more.
+      this.stderr = all.length > STDERR_CHARS ? all.slice(-STDERR_CHARS).replace(/^\S*/, "…") : all;
     });
     this.ended = new Promise((resolve) => {
       this.child.once("error", (error) => {
