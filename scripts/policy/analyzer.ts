@@ -140,6 +140,7 @@ export class Analyzer {
       });
     } catch (error) {
       this.signal?.throwIfAborted();
+      // eslint-disable-next-line preserve-caught-error -- its text is here whole, and the secrets in it are masked once
       throw new Error(`policy pack, asked about ${about}: ${await this.cause(error as ServiceError)}`);
     } finally {
       this.signal?.removeEventListener("abort", cancel);

@@ -40,7 +40,7 @@ export async function checkStacks(stacks: readonly StackResources[], options: Ch
     return { findings, remedied, rules, millis: Math.round(performance.now() - begun) };
   } catch (error) {
     options.signal?.throwIfAborted();
-    // No cause: it would show what is masked here.
+    // eslint-disable-next-line preserve-caught-error -- it would show what is masked here
     throw new Error(redact(error instanceof Error ? error.message : String(error)));
   }
 }

@@ -2,7 +2,12 @@ import type { EnforcementLevel } from "@pulumi/policy";
 import analyzer from "@pulumi/pulumi/proto/analyzer_pb.js";
 
 const { ADVISORY, MANDATORY, DISABLED, REMEDIATE } = analyzer.EnforcementLevel;
-const NUMBERS = { advisory: ADVISORY, mandatory: MANDATORY, remediate: REMEDIATE, disabled: DISABLED } as const;
+const NUMBERS: Readonly<Record<EnforcementLevel, number>> = {
+  advisory: ADVISORY,
+  mandatory: MANDATORY,
+  remediate: REMEDIATE,
+  disabled: DISABLED,
+};
 
 /** Levels that a rule may have, as people write them. */
 export const LEVELS = Object.keys(NUMBERS) as readonly EnforcementLevel[];

@@ -37,6 +37,7 @@ export function readState(file: string): StackResources {
   } catch (error) {
     // The parser's own message would show a part of the file.
     const why = error instanceof SyntaxError ? "is no JSON" : (error as Error).message;
+    // eslint-disable-next-line preserve-caught-error -- see above
     throw new Error(`state file ${file}: ${why}; write it with \`pulumi stack export\``);
   }
   const result = stateSchema.safeParse(value, { reportInput: true });
@@ -55,10 +56,10 @@ export function readState(file: string): StackResources {
 function stackOf(file: string, resources: readonly { urn: string }[]): string {
   const stacks = new Set<string>();
   for (const { urn } of resources) {
-    const [, , stack, , project] = /^(urn:pulumi:)(([^:]+))(::)([^:]+)::/.exec(urn) ?? [];
+    const [head, project] = urn.split("::");
     if (project !== PROJECT)
       throw new Error(`state file ${file}: found a resource of the project ${project}; the policies are of ${PROJECT}`);
-    stacks.add(stack!);
+    stacks.add(head!.slice("urn:pulumi:".length));
   }
   const [name, ...others] = [...stacks];
   if (name === undefined) throw new Error(`state file ${file}: every resource is to be deleted: nothing to judge`);

@@ -39,10 +39,13 @@ describe("the command `policy`", () => {
     const limit = { maximum: 15 };
     const mandatory = await run("beijing", "--preview", "--format", "json", "--config", config({ "pool-size": limit }));
     assert.equal(mandatory.status, 1, mandatory.stderr);
-    const { passed, findings } = JSON.parse(mandatory.stdout);
+    const { passed, findings } = JSON.parse(mandatory.stdout) as {
+      passed: boolean;
+      findings: Record<string, string>[];
+    };
     assert.equal(passed, false);
     assert.deepEqual(
-      findings.map(({ rule, level, stack }: Record<string, string>) => [stack, rule, level]),
+      findings.map(({ rule, level, stack }) => [stack, rule, level]),
       [["beijing", "pool-size", "mandatory"]],
     );
     const advisory = { "pool-size": { ...limit, enforcementLevel: "advisory" } };

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { resourceRule, stackRule, type Rule } from "../../policies/rule.ts";
 import { policyDocs } from "../../scripts/commands/policy-docs.ts";
@@ -9,6 +12,7 @@ import { parsePolicyConfig } from "../../scripts/policy/config.ts";
 import { checkStacks, withJudge, type CheckOptions, type Finding } from "../../scripts/policy/index.ts";
 import { judgeResource, judgeTogether, type Judge } from "../../scripts/policy/judge.ts";
 import { providersOf } from "../../scripts/policy/wire.ts";
+import { ROOT } from "../../scripts/paths.ts";
 import { UNKNOWN, type RegisteredResource } from "../../scripts/render/collect.ts";
 import { DEFAULT_REGIONS } from "../../stacks/topology.ts";
 import { runDirectly } from "./direct.ts";
@@ -114,10 +118,13 @@ describe("the policy pack over gRPC", () => {
 
 describe("a policy pack that", () => {
   const packs = new Packs();
-  const pidFile = packs.path("pid");
+  let pidFile = "";
   let stacks: { name: string; resources: RegisteredResource[] }[];
   before(async () => {
     stacks = [{ name: "beijing", resources: await realStack("beijing") }];
+  });
+  beforeEach(function () {
+    pidFile = packs.path(`pid-${this.currentTest?.title}`);
   });
   after(() => packs.remove());
 
@@ -126,7 +133,7 @@ describe("a policy pack that", () => {
     checkStacks(stacks, { pack: packs.of(judging(code)), rules: named("judged"), ...options });
   const judging = (code: string, more = "") =>
     `{ name: "judged", description: "a test", enforcementLevel: "mandatory", validateResource: (args, report) => { ${code} }, ${more} }`;
-  const writePid = `writeFileSync(${JSON.stringify(pidFile)}, String(process.pid));`;
+  const writePid = () => `writeFileSync(${JSON.stringify(pidFile)}, String(process.pid));`;
 
   it("cannot be loaded is an error that shows why", async () => {
     const pack = packs.copy();
@@ -145,7 +152,7 @@ describe("a policy pack that", () => {
   });
 
   it("never says that it is ready is ended", async () => {
-    const pack = packs.write(`${writePid} console.error("asleep"); setInterval(() => {}, 1000);`);
+    const pack = packs.write(`${writePid()} console.error("asleep"); setInterval(() => {}, 1000);`);
     const startMs = 10_000;
     await assert.rejects(checkStacks(stacks, { pack, startMs }), /not ready within 10000 ms; it wrote:\nasleep/);
     assertGone(pidFile);
@@ -159,19 +166,41 @@ describe("a policy pack that", () => {
   });
 
   it("hangs is an error, and is ended", async () => {
-    const pack = packs.write(`${writePid} new policy.PolicyPack("test", { policies: [${judging("for (;;);")}] });`);
+    const pack = packs.write(`${writePid()} new policy.PolicyPack("test", { policies: [${judging("for (;;);")}] });`);
     const hanging = checkStacks(stacks, { pack, rules: named("judged"), callMs: 2000 });
     await assert.rejects(hanging, /asked about .*no answer within 2000 ms/);
     assertGone(pidFile);
   });
 
   it("hangs is ended when the run is stopped", async () => {
-    const pack = packs.write(`${writePid} new policy.PolicyPack("test", { policies: [${judging("for (;;);")}] });`);
+    const pack = packs.write(`${writePid()} new policy.PolicyPack("test", { policies: [${judging("for (;;);")}] });`);
     const abort = new AbortController();
     const hanging = checkStacks(stacks, { pack, rules: named("judged"), signal: abort.signal });
     const stop = setInterval(() => existsSync(pidFile) && abort.abort(new Error("stopped by the test")), 500);
     await assert.rejects(hanging, /stopped by the test/).finally(() => clearInterval(stop));
     assertGone(pidFile);
+  });
+
+  it("is left alone, as whoever started it was killed, ends by itself", async () => {
+    const start = [
+      `import { PackProcess } from ${JSON.stringify(join(ROOT, "scripts/policy/process.ts"))};`,
+      `const pack = await PackProcess.start({ pack: ${JSON.stringify(packs.of(judging("")))} });`,
+      "console.log(pack.pid);",
+    ];
+    const parent = spawn(process.execPath, ["--input-type=module", "-e", start.join("\n")], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [line] = (await once(parent.stdout.setEncoding("utf8"), "data")) as [string];
+    process.kill(Number(line), 0);
+    parent.kill("SIGKILL");
+    for (const end = Date.now() + 15_000; ; await sleep(100)) {
+      try {
+        process.kill(Number(line), 0);
+      } catch {
+        break;
+      }
+      assert.ok(Date.now() < end, "the pack goes on");
+    }
   });
 
   it("throws is an error", async () => {
@@ -188,7 +217,7 @@ describe("a policy pack that", () => {
 
   it("reads an unknown value does not let it pass", async () => {
     const stack = new ChangedStack(await realStack("beijing"));
-    (stack.object("Service", "postgresql-primary")["metadata"] as Record<string, unknown>)["name"] = UNKNOWN;
+    (stack.object("Service", "postgresql-nodes")["metadata"] as Record<string, unknown>)["name"] = UNKNOWN;
     const pack = packs.of(judging("args.props.metadata?.name"));
     const { findings } = await checkStacks([{ name: "beijing", resources: stack.resources }], {
       pack,

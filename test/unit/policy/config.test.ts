@@ -44,7 +44,7 @@ describe("configuration of the policies", () => {
     [{ plain: { most: 5 } }, "policy config plain.most: unknown key; keys are enforcementLevel"],
     [{ all: { most: 5 } }, "policy config all.most: unknown key; keys are enforcementLevel"],
     [{ limited: { of: { each: 1, other: 2 } } }, "policy config limited.of.other: unknown key"],
-    [{ limited: { most: "5" } }, 'policy config limited.most: found "5"; expected int, received string'],
+    [{ limited: { most: "5" } }, 'policy config limited.most: found "5"; expected number, received string'],
     [{ limited: { most: 0 } }, "policy config limited.most: found 0; Too small: expected number to be >=1"],
     [{ all: "mandatry" }, 'policy config all: found "mandatry"; levels are advisory, mandatory, remediate, disabled'],
     [

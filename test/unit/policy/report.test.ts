@@ -26,6 +26,31 @@ const result: CheckResult = {
   millis: 5,
 };
 
+/** What is read of SARIF here. */
+interface Log {
+  $schema: string;
+  version: string;
+  runs: {
+    tool: { driver: { rules: SarifRule[] } };
+    results: {
+      ruleId: string;
+      ruleIndex: number;
+      level: string;
+      message: { text: string };
+      partialFingerprints: Record<string, string>;
+      locations: { physicalLocation: { artifactLocation: { uri: string } }; logicalLocations: object[] }[];
+    }[];
+  }[];
+}
+interface SarifRule {
+  id: string;
+  helpUri?: string;
+  shortDescription: { text: string };
+  fullDescription: { text: string };
+  help: { text: string; markdown: string };
+  defaultConfiguration: { level: string };
+}
+
 describe("report of the policies", () => {
   it("shows findings by stack and rule, with what to do", () => {
     assert.equal(
@@ -74,13 +99,13 @@ beijing: x remediates Secret/x: a.b, c
   });
 
   it("is SARIF 2.1.0 with its rules, results and places", () => {
-    const log = JSON.parse(sarif(result));
+    const log = JSON.parse(sarif(result)) as Log;
     assert.equal(log.version, "2.1.0");
     assert.match(log.$schema, /sarif-2\.1\.0\.json$/);
-    const [run] = log.runs;
+    const run = log.runs[0]!;
     const { rules } = run.tool.driver;
     assert.deepEqual(
-      rules.map(({ id }: { id: string }) => id),
+      rules.map(({ id }) => id),
       RULES.map(({ name }) => name),
     );
     for (const rule of rules) {
@@ -89,27 +114,28 @@ beijing: x remediates Secret/x: a.b, c
       assert.ok(rule.helpUri === undefined || URL.canParse(rule.helpUri), rule.helpUri);
     }
     assert.deepEqual(
-      run.results.map(({ level }: { level: string }) => level),
+      run.results.map(({ level }) => level),
       ["error", "warning"],
     );
     for (const one of run.results) {
-      assert.equal(rules[one.ruleIndex].id, one.ruleId);
+      assert.equal(rules[one.ruleIndex]!.id, one.ruleId);
       assert.match(one.message.text, /pool_size 101/);
-      assert.match(one.partialFingerprints["finding/v1"], /^[0-9a-f]{64}$/);
+      assert.match(one.partialFingerprints["finding/v1"]!, /^[0-9a-f]{64}$/);
     }
-    const [first, second] = run.results;
-    assert.equal(first.locations[0].physicalLocation.artifactLocation.uri, "Pulumi.beijing.yaml");
-    assert.deepEqual(first.locations[0].logicalLocations, [
+    const [first, second] = run.results.map((one) => ({ ...one, ...one.locations[0]! }));
+    assert.ok(first && second);
+    assert.equal(first.physicalLocation.artifactLocation.uri, "Pulumi.beijing.yaml");
+    assert.deepEqual(first.logicalLocations, [
       { name: finding.object, fullyQualifiedName: finding.urn, kind: "resource" },
     ]);
-    assert.equal(second.locations[0].physicalLocation.artifactLocation.uri, "Pulumi.shanghai.yaml");
+    assert.equal(second.physicalLocation.artifactLocation.uri, "Pulumi.shanghai.yaml");
     assert.notEqual(first.partialFingerprints["finding/v1"], second.partialFingerprints["finding/v1"]);
   });
 
   it("tells two findings at one place apart, and knows both again", () => {
     const twice = { findings: [finding, { ...finding, message: "another" }] };
-    const prints = (text: string): string[] =>
-      JSON.parse(text).runs[0].results.map((one: { partialFingerprints: object }) => one.partialFingerprints);
+    const prints = (text: string) =>
+      (JSON.parse(text) as Log).runs[0]!.results.map(({ partialFingerprints }) => partialFingerprints);
     const [one, two] = prints(sarif(twice));
     assert.notDeepEqual(one, two);
     assert.deepEqual(prints(sarif(twice)), [one, two]);
