@@ -46,19 +46,21 @@ const TOOL_LABELS = ["applyset.kubernetes.io/part-of"];
 /** The object without what the API server, controllers and tools write on it. */
 export function desired(object: KubernetesObject): KubernetesObject {
   const { status: _status, ...rest } = object;
-  const metadata = omit(object.metadata, SERVER_METADATA) as KubernetesObject["metadata"];
+  const { labels, annotations, ...metadata } = object.metadata;
   return {
     ...rest,
     metadata: {
-      ...metadata,
-      ...without("labels", metadata.labels, TOOL_LABELS),
-      ...without("annotations", metadata.annotations, TOOL_ANNOTATIONS),
-    },
+      ...omit(metadata, SERVER_METADATA),
+      ...without("labels", labels, TOOL_LABELS),
+      ...without("annotations", annotations, TOOL_ANNOTATIONS),
+    } as KubernetesObject["metadata"],
   };
 }
 
+/** An empty map is left out, as the API server does. */
 function without(name: string, map: Record<string, string> | undefined, keys: readonly string[]) {
-  return map === undefined ? {} : { [name]: omit(map, keys) };
+  const left = omit(map ?? {}, keys);
+  return Object.keys(left).length === 0 ? {} : { [name]: left };
 }
 
 function omit<T extends object>(map: T, keys: readonly string[]): Partial<T> {

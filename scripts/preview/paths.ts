@@ -1,6 +1,5 @@
-import { isDeepStrictEqual } from "node:util";
 import type { KubernetesObject } from "../render/objects.ts";
-import type { FieldChange, Step } from "./diff.ts";
+import { sameValue, type FieldChange, type Step } from "./diff.ts";
 import { parseFile } from "./files.ts";
 import { listSort } from "./lists.ts";
 
@@ -41,9 +40,17 @@ export function pathInFile({ path }: FieldChange): string[] {
  *  @throws Error where a change does not fit the object */
 export function applyChanges(object: KubernetesObject, changes: readonly FieldChange[]): KubernetesObject {
   const copy = structuredClone(object);
-  // A set's member is found by what it was: the one that is changed inside comes last.
-  for (const change of changes) applyAt({ get: () => copy, set: () => {} }, change.path, change, "");
+  const members: Members = new Map();
+  for (const change of changes) applyAt({ get: () => copy, set: () => {} }, change.path, { change, members }, "");
   return copy;
+}
+
+/** Members of sets that were found once: several changes inside of one name it by what it was. */
+type Members = Map<unknown, unknown>;
+
+interface Applied {
+  readonly change: FieldChange;
+  readonly members: Members;
 }
 
 interface Slot {
@@ -53,41 +60,49 @@ interface Slot {
 
 type Tree = Record<string, unknown>;
 
-function applyAt(slot: Slot, path: readonly Step[], change: FieldChange, name: string): void {
+function applyAt(slot: Slot, path: readonly Step[], applied: Applied, name: string): void {
   const [step, ...rest] = path;
+  const { change } = applied;
   if (!step)
     return slot.set(change.kind === "reordered" ? reordered(slot.get() as unknown[], change, name) : change.after);
   if ("field" in step) {
     const map = slot.get() as Tree;
     if (rest.length === 0 && change.kind === "removed") delete map[step.field];
-    else applyAt(inside(map, step.field), rest, change, step.field);
+    else applyAt(inside(map, step.field), rest, applied, step.field);
   } else if ("parsed" in step) {
     const value = parseFile(name, slot.get() as string)!;
-    applyAt({ get: () => value, set: () => {} }, rest, change, "");
+    applyAt({ get: () => value, set: () => {} }, rest, applied, "");
     slot.set(JSON.stringify(value));
   } else {
     const list = (slot.get() ?? []) as unknown[];
-    applyToList(list, step, rest, change, name);
+    applyToList(list, step, rest, applied, name);
     slot.set(list);
   }
 }
 
-function applyToList(list: unknown[], step: Step, rest: readonly Step[], change: FieldChange, name: string): void {
+function applyToList(list: unknown[], step: Step, rest: readonly Step[], applied: Applied, name: string): void {
+  const { change, members } = applied;
   if ("from" in step) {
     list.splice(step.from, step.count, ...((change.after ?? []) as unknown[]));
     return;
   }
-  const at = placeOf(list, step, name);
+  const at = placeOf(list, step, name, members);
   if (rest.length > 0 || change.kind === "changed") {
     if (at < 0) throw new Error(`${pathText(change.path)}: there is no such item`);
-    applyAt(inside(list as unknown as Tree, String(at)), rest, change, "");
+    applyAt(inside(list as unknown as Tree, String(at)), rest, applied, "");
   } else if (change.kind === "added") list.push(change.after);
   else list.splice(at, 1);
 }
 
-function placeOf(list: readonly unknown[], step: Step, name: string): number {
+function placeOf(list: readonly unknown[], step: Step, name: string, members: Members): number {
   if ("index" in step) return step.index;
-  if ("member" in step) return list.findIndex((item) => isDeepStrictEqual(item, step.member));
+  if ("member" in step) {
+    const at = members.has(step.member)
+      ? list.indexOf(members.get(step.member))
+      : list.findIndex((item) => sameValue(item, step.member));
+    if (typeof step.member === "object") members.set(step.member, list[at]);
+    return at;
+  }
   return "key" in step ? list.findIndex((item) => keyIn(name, list, item) === step.key) : -1;
 }
 

@@ -35,11 +35,12 @@ export class Sealed {
 export class KnownSecrets {
   readonly #values = new Set<string>();
 
-  /** Remembers every text in the value; of a Secret's `data`, also what it stands for. */
+  /** Remembers every text in the value, in plain and as the API writes it.
+   *  @param base64 whether the texts are a Secret's `data` */
   add(value: unknown, base64 = false): void {
     if (typeof value === "string") {
       this.#remember(value);
-      if (base64) this.#remember(Buffer.from(value, "base64").toString("utf8"));
+      this.#remember(base64 ? Buffer.from(value, "base64").toString("utf8") : Buffer.from(value).toString("base64"));
     } else if (typeof value === "object" && value !== null) {
       for (const item of Object.values(value)) this.add(item, base64);
     }

@@ -13,8 +13,8 @@ export const EFFECTS = {
   restarts: "restarts pods",
   scales: "changes the number of pods",
   access: "changes who may do or reach what",
-  reloads: "reloads",
   later: "waits for the next start of pods",
+  reloads: "reloads",
   nothing: "nothing at run time",
 } as const;
 

@@ -45,16 +45,14 @@ function dynamicEffect(change: ObjectChange, field: FieldChange, rolling: boolea
   }
   if (path[0] === "postgresql" && path[1] === "parameters")
     return parameterEffects(change, field, path.slice(2), rolling);
-  return [
-    { kind: "reloads", object, reason: `${path.join(".")}: Patroni takes it within one round, nothing restarts` },
-  ];
+  return [{ kind: "reloads", object, reason: `${joined(path)}: Patroni takes it within one round, nothing restarts` }];
 }
 
 function localEffect(change: ObjectChange, field: FieldChange, rolling: boolean | undefined): Effect[] {
   const object = titleOf(change.id);
   const path = pathInFile(field);
   if (path[0] === "bootstrap" && (path[1] === undefined || AT_BIRTH.has(path[1]))) {
-    const reason = `${path.join(".")} is read at the birth of a cluster only; a database that is there stays as it is`;
+    const reason = `${joined(path)} is read at the birth of a cluster only; a database that is there stays as it is`;
     return [{ kind: "nothing", object, reason }];
   }
   if (path[0] === "postgresql" && path[1] === "parameters")
@@ -63,7 +61,7 @@ function localEffect(change: ObjectChange, field: FieldChange, rolling: boolean 
     const reason = "postgresql.data_dir: at the next start of a pod PostgreSQL looks for its data in another place";
     return [{ kind: "pending-restart", object, reason }];
   }
-  const what = path.length > 0 ? path.join(".") : FILES.local;
+  const what = path.length > 0 ? joined(path) : FILES.local;
   return [
     { kind: "reloads", object, reason: `${what}: Patroni reloads, and PostgreSQL with it; nobody is disconnected` },
   ];
@@ -76,7 +74,7 @@ function parameterEffects(
   rolling: boolean | undefined,
 ): Effect[] {
   // A whole set of parameters that comes or goes: each by its name.
-  const names = name === undefined ? Object.keys((field.after ?? field.before ?? {})) : [unquoted(name)];
+  const names = name === undefined ? Object.keys(field.after ?? field.before ?? {}) : [unquoted(name)];
   return names.map((parameter) => {
     const takes = parameterTakes(parameter);
     const object = titleOf(change.id);
@@ -97,6 +95,10 @@ function parameterEffects(
         : "who restarts is not known";
     return { kind: "pending-restart", object, reason: `${needs}: it waits, and ${who}` };
   });
+}
+
+function joined(path: readonly string[]): string {
+  return path.join(".").replaceAll(".[", "[");
 }
 
 /** `["pg_stat_statements.max"]` as a path writes it. */
