@@ -9,8 +9,6 @@ import { previewText } from "../preview/text.ts";
 import { readPolicyConfig, unlockedIn } from "../preview/unlock.ts";
 import { hasColors } from "./status.ts";
 
-
-
 export interface PreviewOptions {
   readonly regions?: readonly string[];
   /** `live`, or a revision of the repository. */
@@ -77,7 +75,7 @@ export async function makePreviews(
     try {
       const comparison = await candidate.compare();
       const made = compare(stack, comparison, { unlocked, ...policies(stack) });
-      const left = unknownUnlocks([...unknown], [...comparison.before, ...comparison.after], made.changes);
+      const left = unknownUnlocks(stack, [...unknown], [...comparison.before, ...comparison.after], made.changes);
       for (const name of [...unknown]) if (!left.includes(name)) unknown.delete(name);
       previews.push(made);
     } catch (error) {
@@ -87,7 +85,9 @@ export async function makePreviews(
     }
   }
   if (unknown.size > 0)
-    throw new Error(`--unlock: found ${[...unknown].join(", ")}, which is no object of the regions previewed; write Kind/name as the preview does`);
+    throw new Error(
+      `--unlock: found ${[...unknown].join(", ")}, which is no object of the regions previewed; write it as the preview does, Kind/name`,
+    );
   return previews;
 }
 
@@ -95,11 +95,15 @@ function candidatesOf(
   { against, regions, instance, contexts }: Pick<PreviewOptions, "against" | "regions" | "instance" | "contexts">,
   signal: AbortSignal,
 ): Promise<(Candidate | NoCandidate)[]> {
-  const live = against === "live" || (against === undefined && (contexts !== undefined || loadDeployment(instance).regions.length > 0));
+  const live =
+    against === "live" ||
+    (against === undefined && (contexts !== undefined || loadDeployment(instance).regions.length > 0));
   if (live) return liveCandidates({ instance, regions, contexts, signal });
   if (contexts) throw new Error("--contexts goes with --against live; a revision is compared without a cluster");
   if (against === undefined)
-    throw new Error(`nothing runs in instance ${instance}: name what to compare with, --against <revision> or --contexts <pairs>`);
+    throw new Error(
+      `nothing runs in instance ${instance}: name what to compare with, --against <revision> or --contexts <pairs>`,
+    );
   return revisionCandidates(against, { regions, signal });
 }
 

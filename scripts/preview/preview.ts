@@ -79,7 +79,7 @@ export function compare(
     against,
     changes,
     effects,
-    unsafe: unsafeChanges(changes, effects, options.unlocked),
+    unsafe: unsafeChanges(stack, changes, effects, options.unlocked),
     refused: refused.map(({ object, message }) => ({ object, message: secrets.masked(message) })),
     notes,
     ...("error" in options

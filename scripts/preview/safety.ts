@@ -5,12 +5,14 @@ import type { Effect } from "./effects/index.ts";
 import { immutablePaths } from "./effects/immutable.ts";
 import { titleOf } from "./objects.ts";
 
-/** By this name a change of the active region is unlocked. */
-export const ACTIVE_REGION = "active-region";
+/** By this name a change of the active region is unlocked in a stack: `ActiveRegion/beijing`. */
+export function activeRegionUnlock(stack: string): string {
+  return `ActiveRegion/${stack}`;
+}
 
 /** A change that must not happen unless somebody has unlocked it by name. */
 export interface UnsafeChange {
-  /** By which it is unlocked: `StatefulSet/postgresql-beijing`, `active-region`. */
+  /** By which it is unlocked: `StatefulSet/postgresql-beijing`, `ActiveRegion/beijing`. */
   readonly unlock: string;
   /** The object: `StatefulSet/postgresql-beijing`. */
   readonly object: string;
@@ -22,6 +24,7 @@ export interface UnsafeChange {
 /** Deletes and replacements of what holds data, and changes of the active region.
  *  @param unlocked names of what may be changed all the same */
 export function unsafeChanges(
+  stack: string,
   changes: readonly ObjectChange[],
   effects: readonly Effect[],
   unlocked: readonly string[],
@@ -37,7 +40,7 @@ export function unsafeChanges(
   const moved = effects
     .filter(({ kind }) => kind === "active-region")
     .map(({ object, reason }) => ({
-      unlock: ACTIVE_REGION,
+      unlock: activeRegionUnlock(stack),
       object,
       message: `${object} would change the active region: ${reason}`,
     }));
@@ -53,12 +56,13 @@ function lossOf(change: ObjectChange): string | undefined {
 /** Names in `unlocked` that nothing answers to: a mistyped unlock would be taken for one. An unlock may stand there after
  *  its change has been made, so the objects of before and after count. */
 export function unknownUnlocks(
+  stack: string,
   unlocked: readonly string[],
   objects: readonly KubernetesObject[],
   changes: readonly ObjectChange[],
 ): string[] {
   const known = new Set([
-    ACTIVE_REGION,
+    activeRegionUnlock(stack),
     ...objects.map(({ kind, metadata }) => titleOf({ kind, name: metadata.name })),
     ...changes.map(({ id }) => titleOf(id)),
   ]);

@@ -24,10 +24,13 @@ function regionLines(preview: RegionPreview, paint: (code: number, text: string)
   const lines: string[] = [];
   for (const change of preview.changes) {
     lines.push("", `  ${headOf(change)}`);
-    for (const { kind, reason } of effectsOn(change, preview.effects))
+    for (const { kind, reason } of effectsOn(change, preview.effects)) {
+      // That nothing that runs is touched goes without saying for what is new.
+      if (kind === "nothing" && change.action === "created") continue;
       lines.push(
         `    ${paint(GRAVE.has(kind) ? RED : YELLOW, `${GRAVE.has(kind) ? "!" : "·"} ${EFFECTS[kind]}`)}: ${reason}`,
       );
+    }
     for (const { sign, text } of change.fields.flatMap(fieldLines)) {
       const line = `    ${sign} ${text}`;
       lines.push(sign === "+" ? paint(GREEN, line) : sign === "-" ? paint(RED, line) : line);

@@ -21,6 +21,8 @@ const ACCESS = new Set(["NetworkPolicy", "Role", "RoleBinding", "ClusterRole", "
 /** What the changes do to what runs, the gravest first; each change has at least one effect.
  *  @param after all objects as they would be: a change is judged with what else is there */
 export function effectsOf(changes: readonly ObjectChange[], after: readonly KubernetesObject[]): Effect[] {
+  // In a namespace that is made now nothing runs yet.
+  const fresh = changes.some(({ id, action }) => id.kind === "Namespace" && action === "created");
   const scripts = after.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === SCRIPTS_MAP);
   return byGravity(
     changes.flatMap((change) => {
@@ -30,7 +32,7 @@ export function effectsOf(changes: readonly ObjectChange[], after: readonly Kube
         ...podEffects(change),
         ...activityEffects(change),
         ...contentEffects(change, changes, scripts),
-        ...otherEffects(change),
+        ...(fresh && change.action === "created" ? [] : otherEffects(change)),
       ];
       return effects.length > 0 ? effects : [restEffect(change)];
     }),

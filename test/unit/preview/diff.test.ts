@@ -49,7 +49,7 @@ describe("difference of two objects", () => {
         const made = applyChanges(a!, diffObject(a!, b!));
         assert.deepEqual(meaning(made), meaning(b));
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     );
   });
 
@@ -61,7 +61,7 @@ describe("difference of two objects", () => {
         const sameText = JSON.stringify(a!["data"]) === JSON.stringify(b!["data"]);
         assert.equal(diffObject(a!, b!).length === 0, same && (sameText || a!.kind !== "ConfigMap"));
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     );
   });
 

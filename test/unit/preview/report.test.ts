@@ -73,10 +73,10 @@ describe("summary and exit status of a preview", () => {
     [
       "the same, with another one unlocked",
       1,
-      () => previewOf(gone, { unlocked: ["StatefulSet/redis-beijing", "active-region"] }),
+      () => previewOf(gone, { unlocked: ["StatefulSet/redis-beijing", "ActiveRegion/beijing"] }),
     ],
     ["another active region", 1, () => previewOf(moved)],
-    ["the same, unlocked", 0, () => previewOf(moved, { unlocked: ["active-region"] })],
+    ["the same, unlocked", 0, () => previewOf(moved, { unlocked: ["ActiveRegion/beijing"] })],
     ["policies that could not run", 2, () => previewOf(nothing, { error: "the analyzer died" })],
   ] as const) {
     it(`${status} for ${what}`, async () => assert.equal(exitStatus([await make()]), status));
@@ -116,7 +116,7 @@ describe("preview in Markdown", () => {
     fc.assert(
       fc.property(
         fc.array(anyVersions(2), { minLength: 1, maxLength: 8 }),
-        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 1, max: 15 }),
         fc.integer({ min: 4_000, max: 9_000 }),
         (pairs, times, limit) => {
           const side = (at: number) =>
@@ -141,7 +141,7 @@ describe("preview in Markdown", () => {
             assert.equal((text.match(/<details>/g) ?? []).length, (text.match(/<\/details>/g) ?? []).length);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 
