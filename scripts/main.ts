@@ -1,10 +1,12 @@
 import { Command, CommanderError, Option } from "commander";
 import { parseContexts, parseRegions, REGIONS } from "./arguments.ts";
 import { netCommand } from "./commands/net.ts";
+import type { PolicyOptions } from "./commands/policy.ts";
 import type { PreviewOptions } from "./commands/preview.ts";
 import type { StartOptions } from "./commands/start.ts";
 import type { StatusOptions } from "./commands/status.ts";
 import type { StopOptions } from "./commands/stop.ts";
+import { COULD_NOT_RUN, FORMATS } from "./policy/formats.ts";
 
 const program = new Command("iam-ha")
   .description("Three regions of an IAM platform, on embedded clusters or on your own")
@@ -100,8 +102,31 @@ program
   .action(async (options: { check: boolean }) => (await import("./commands/config-table.ts")).configTable(options));
 
 program
+  .command("policy [stacks...]")
+  .description(
+    "the policy pack over the stacks' resources, without the engine; exit status 1 for a mandatory violation, 2 where it could not run",
+  )
+  .option("--config <file>", "levels and configuration of the rules, as in the engine's --policy-pack-config")
+  .addOption(new Option("--format <format>", "of the result").choices(FORMATS).default("table"))
+  .option("--state <file>", "judge what `pulumi stack export` wrote, not what the program renders")
+  .option("--embedded", "with the embedded overlay, and the limits of policies/embedded.json", false)
+  .option("--preview", "with what a first deployment does not know yet unknown", false)
+  .exitOverride((error) => {
+    throw new CommanderError(error.exitCode === 0 ? 0 : COULD_NOT_RUN, error.code, error.message);
+  })
+  .action(async (stacks: string[], options: PolicyOptions) =>
+    (await import("./commands/policy.ts")).policy(stacks, options),
+  );
+
+program
+  .command("policy-docs")
+  .description("write docs/policies.md from the rules")
+  .option("--check", "only say whether it is up to date", false)
+  .action(async (options: { check: boolean }) => (await import("./commands/policy-docs.ts")).policyDocs(options));
+
+program
   .command("bench [names...]")
-  .description("benchmarks: nginx, start, start-regions, replication, preview; all of them when none is named")
+  .description("benchmarks: nginx, start, start-regions, replication, preview, policy; all of them when none is named")
   .action(async (names: string[]) => (await import("./commands/bench.ts")).bench(names));
 
 program

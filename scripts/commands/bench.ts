@@ -10,6 +10,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     (await import("../bench/start.ts")).benchStart(Object.keys(DEFAULT_REGIONS), "start-regions"),
   replication: async () => (await import("../bench/replication.ts")).benchReplication(),
   preview: async () => (await import("../bench/preview.ts")).benchPreview(),
+  policy: async () => (await import("../bench/policy.ts")).benchPolicy(),
 };
 
 /** Runs the named benchmarks one after the other, or all. */

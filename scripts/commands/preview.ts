@@ -1,4 +1,5 @@
 import { loadDeployment } from "../deployment.ts";
+import { readPolicyConfig } from "../policy/index.ts";
 import { policyResults } from "../preview/policy.ts";
 import { compare, exitStatus, hasChanges, type StackPreview } from "../preview/preview.ts";
 import { previewJson } from "../preview/json.ts";
@@ -6,7 +7,8 @@ import { previewMarkdown } from "../preview/markdown.ts";
 import { unknownUnlocks } from "../preview/safety.ts";
 import { liveCandidates, revisionCandidates, type Candidate, type NoCandidate } from "../preview/stacks.ts";
 import { previewText } from "../preview/text.ts";
-import { readPolicyConfig, unlockedIn } from "../preview/unlock.ts";
+import { unlockedIn } from "../preview/unlock.ts";
+import { EMBEDDED_CONFIG } from "./policy.ts";
 import { hasColors } from "./status.ts";
 
 export interface PreviewOptions {
@@ -58,9 +60,11 @@ export async function makePreviews(
   options: Omit<PreviewOptions, "format" | "markdown" | "exitCode">,
   signal: AbortSignal,
 ): Promise<StackPreview[]> {
-  const config = options.config === undefined ? {} : readPolicyConfig(options.config);
-  const unlocked = [...unlockedIn(config), ...options.unlock];
+  const given = options.config === undefined ? undefined : readPolicyConfig(options.config);
   const candidates = await candidatesOf(options, signal);
+  const embedded = candidates.some((candidate) => isCandidate(candidate) && candidate.embedded);
+  const config = given ?? (embedded ? readPolicyConfig(EMBEDDED_CONFIG) : {});
+  const unlocked = [...unlockedIn(config), ...options.unlock];
   const policies = await policyResults(candidates.filter(isCandidate), config, signal);
   const previews: StackPreview[] = [];
   const unknown = new Set(options.unlock);

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { SECRET_KEYS, stackKeys } from "../../stacks/config.ts";
 
-interface JsonSchema {
+/** What is read of a JSON schema. */
+export interface JsonSchema {
   type?: string | string[];
   description?: string;
   default?: unknown;
@@ -30,11 +31,17 @@ export function configMarkdown(): string {
     const json = z.toJSONSchema(schema as z.ZodType, { io: "input", unrepresentable: "any" }) as JsonSchema;
     const secret = (SECRET_KEYS as readonly string[]).includes(key);
     lines.push("", `## \`iam-ha:${key}\`${secret ? " (secret)" : ""}`, "", sentence(json.description ?? ""), "");
-    const rows = tableRows(json, "");
-    if (rows.length > 0) lines.push("| key | what | allowed | default |", "| --- | --- | --- | --- |", ...rows);
+    const table = keyTable(json);
+    if (table.length > 0) lines.push(...table);
     else lines.push(`Allowed: ${allowed(json)}. Default: ${shown(json.default)}.`);
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** An object's keys as a table; empty where it has none. */
+export function keyTable(schema: JsonSchema): string[] {
+  const rows = tableRows(schema, "");
+  return rows.length > 0 ? ["| key | what | allowed | default |", "| --- | --- | --- | --- |", ...rows] : [];
 }
 
 function tableRows(whole: JsonSchema, prefix: string): string[] {
@@ -92,6 +99,7 @@ function sentence(text: string): string {
   return text === "" ? "" : `${text[0]!.toUpperCase()}${text.slice(1)}.`;
 }
 
-function escape(text: string): string {
+/** A text as a table's cell. */
+export function escape(text: string): string {
   return text.replaceAll("|", "\\|").replaceAll("\n", " ");
 }

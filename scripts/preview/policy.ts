@@ -1,4 +1,4 @@
-import { checkStacks } from "../policy/index.ts";
+import { checkStacks, type PolicyConfig } from "../policy/index.ts";
 import type { RegisteredResource } from "../render/collect.ts";
 import type { PolicyResult } from "./preview.ts";
 
@@ -6,7 +6,7 @@ import type { PolicyResult } from "./preview.ts";
  *  @returns what it says of each stack; where it could not run, why: never a result without findings */
 export async function policyResults(
   stacks: readonly { readonly stack: string; readonly resources: readonly RegisteredResource[] }[],
-  config: Readonly<Record<string, unknown>>,
+  config: PolicyConfig,
   signal: AbortSignal,
 ): Promise<(stack: string) => PolicyResult> {
   if (stacks.length === 0) return () => ({ error: "no stack could be rendered" });

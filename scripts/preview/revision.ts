@@ -71,7 +71,7 @@ async function git(
     return (await run("git", [...args], options)).stdout.trimEnd();
   } catch (error) {
     const { stderr, message, code } = error as { stderr?: string; message: string; code?: unknown };
-    if (code === "ENOENT") throw new Error("git is not installed");
-    throw new Error(stderr?.trim() || message.split("\n")[0]!);
+    if (code === "ENOENT") throw new Error("git is not installed", { cause: error });
+    throw new Error(stderr?.trim() || message.split("\n")[0]!, { cause: error });
   }
 }

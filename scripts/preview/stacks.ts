@@ -20,6 +20,8 @@ import { secretsOf } from "./secrets.ts";
 export interface Candidate {
   readonly stack: string;
   readonly against: string;
+  /** Whether it is rendered for an embedded cluster, for which the policies have a configuration of their own. */
+  readonly embedded: boolean;
   /** Registered by the program; they hold secrets. */
   readonly resources: readonly RegisteredResource[];
   readonly compare: () => Promise<Comparison>;
@@ -85,6 +87,7 @@ async function liveCandidate(place: DeployedRegion, { instance, signal }: LiveOp
   return {
     stack: place.region,
     against,
+    embedded: place.embedded,
     resources,
     compare: async () => {
       try {
@@ -116,7 +119,7 @@ export async function revisionCandidates(
           compute: (type) => (type.startsWith("random:") ? { result: "(made at random)" } : undefined),
         });
         const compare = () => againstRevision(stack, revision, maskedObjects(resources), { signal });
-        return { stack, against: revision, resources, compare };
+        return { stack, against: revision, embedded: false, resources, compare };
       }),
     );
   }

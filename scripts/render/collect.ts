@@ -2,8 +2,9 @@ import * as pulumi from "@pulumi/pulumi";
 
 /** What Pulumi's wire format writes in place of a value that is not known yet. */
 export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
-const SIGNATURE = "4dabf18193072939515e22adb298388d";
-const SECRET = "1b47061264138c4ac30d75fd1eb44270";
+/** Key that marks a value of the wire format as a special one, and what it holds for a secret. */
+export const SIGNATURE = "4dabf18193072939515e22adb298388d";
+export const SECRET = "1b47061264138c4ac30d75fd1eb44270";
 
 /** One resource as the program registered it. */
 export interface RegisteredResource {
@@ -129,7 +130,8 @@ function toResource(req: WireRequest, urn: string): RegisteredResource {
   };
 }
 
-function unwrap(value: unknown, path: string[], secretPaths: string[][]): unknown {
+/** The value with its secrets in plain; adds the paths of those to `secretPaths`. */
+export function unwrap(value: unknown, path: string[], secretPaths: string[][]): unknown {
   if (Array.isArray(value)) return value.map((item, i) => unwrap(item, [...path, String(i)], secretPaths));
   if (value === null || typeof value !== "object") return value;
   const record = value as Record<string, unknown>;

@@ -80,15 +80,12 @@ export const KINDS = Object.keys(body) as Kind[];
 
 /** Two or more versions of an object of the kind. */
 export function versions(kind: Kind, count: number): fc.Arbitrary<KubernetesObject[]> {
-  const one = fc.tuple(map(text), body[kind]).map(
-    ([labels, rest]) =>
-      ({
-        apiVersion: kind === "Deployment" ? "apps/v1" : "v1",
-        kind,
-        metadata: { name: "it", namespace: "iam", labels },
-        ...rest,
-      }) as KubernetesObject,
-  );
+  const one = fc.tuple(map(text), body[kind]).map(([labels, rest]) => ({
+    apiVersion: kind === "Deployment" ? "apps/v1" : "v1",
+    kind,
+    metadata: { name: "it", namespace: "iam", labels },
+    ...rest,
+  }));
   return fc.array(one, { minLength: count, maxLength: count });
 }
 

@@ -80,7 +80,7 @@ describe("difference of two objects", () => {
 
   it("tells in a pod's template that only the order of items has changed: it makes new pods", async () => {
     const { changes } = await changed((stack) =>
-      stack.object("StatefulSet", "postgresql-beijing")["spec"].template.spec.volumes.reverse(),
+      (stack.object("StatefulSet", "postgresql-beijing")["spec"].template.spec.volumes as unknown[]).reverse(),
     );
     assert.equal(changes.length, 1);
     assert.deepEqual(
@@ -92,7 +92,7 @@ describe("difference of two objects", () => {
   it("names a container's variable by its keys and shows both values", async () => {
     const { changes } = await changed((stack) => {
       const [nginx] = stack.object("Deployment", "edge")["spec"].template.spec.containers;
-      nginx.env = nginx.env.map((one: { name: string }) =>
+      nginx.env = (nginx.env as { name: string }[]).map((one) =>
         one.name === "EDGE_DRAIN_SECONDS" ? { ...one, value: "1" } : one,
       );
     });

@@ -208,7 +208,8 @@ const CASES: readonly Case[] = [
   },
   {
     what: "the order of the edge's variables",
-    change: (stack) => stack.object("Deployment", "edge")["spec"].template.spec.containers[0].env.reverse(),
+    change: (stack) =>
+      (stack.object("Deployment", "edge")["spec"].template.spec.containers[0].env as unknown[]).reverse(),
     kinds: ["cuts-connections"],
     says: /spec.containers\[nginx\].env/,
   },
@@ -244,7 +245,7 @@ const CASES: readonly Case[] = [
   },
   {
     what: "who may talk to the database",
-    change: (stack) => stack.object("NetworkPolicy", "postgresql")["spec"].ingress.pop(),
+    change: (stack) => (stack.object("NetworkPolicy", "postgresql")["spec"].ingress as unknown[]).pop(),
     kinds: ["access"],
     says: /NetworkPolicy\/postgresql: .*in effect at once/,
   },

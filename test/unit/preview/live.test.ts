@@ -53,10 +53,7 @@ class FakeCluster implements Cluster {
   private defaulted(object: KubernetesObject): KubernetesObject {
     const { stringData, ...rest } = structuredClone(object);
     const data = Object.fromEntries(
-      Object.entries((stringData ?? {}) as object).map(([key, value]) => [
-        key,
-        Buffer.from(String(value)).toString("base64"),
-      ]),
+      Object.entries(stringData ?? {}).map(([key, value]) => [key, Buffer.from(String(value)).toString("base64")]),
     );
     return {
       ...rest,
@@ -66,7 +63,7 @@ class FakeCluster implements Cluster {
         resourceVersion: String(this.asked.length),
       } as KubernetesObject["metadata"],
       ...(object.kind === "Secret" ? { data: { ...data, ...(object["data"] as object | undefined) } } : {}),
-      ...(object["spec"] ? { spec: { revisionHistoryLimit: 10, ...(object["spec"] as object) } } : {}),
+      ...(object["spec"] ? { spec: { revisionHistoryLimit: 10, ...object["spec"] } } : {}),
       status: { seen: this.asked.length },
     };
   }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compare } from "../../../scripts/preview/preview.ts";
 import { againstRevision, parseObjects } from "../../../scripts/preview/revision.ts";
-import { readPolicyConfig, unlockedIn } from "../../../scripts/preview/unlock.ts";
+import { unlockedIn } from "../../../scripts/preview/unlock.ts";
 import type { KubernetesObject } from "../../../scripts/render/objects.ts";
 import { toYaml } from "../../../scripts/render/objects.ts";
 
@@ -77,29 +77,15 @@ describe("preview against a revision", () => {
 });
 
 describe("unlocks in the policies' configuration", () => {
-  it("are the names under the rule that protects data", () => {
-    assert.deepEqual(unlockedIn({ "data-protected": { enforcementLevel: "mandatory", unlocked: ["Namespace/iam"] } }), [
-      "Namespace/iam",
-    ]);
-    for (const none of [{}, { "data-protected": {} }, { "data-protected": "advisory" }])
-      assert.deepEqual(unlockedIn(none), []);
-    assert.throws(
-      () => unlockedIn({ "data-protected": { unlocked: "all" } }),
-      /data-protected\.unlocked|data-protected/,
-    );
-  });
+  const config = (properties: Record<string, unknown>) => ({ "data-protected": { properties } });
 
-  it("come from a file that has to be there and be JSON", () => {
-    const folder = mkdtempSync(join(tmpdir(), "iam-ha-preview-"));
-    try {
-      const file = join(folder, "policy.json");
-      assert.throws(() => readPolicyConfig(file), /--config .*policy.json: ENOENT/);
-      for (const text of ["{", "[]", "1"]) {
-        writeFileSync(file, text);
-        assert.throws(() => readPolicyConfig(file), /is no JSON|must be a JSON object/);
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
+  it("are the names under the rule that protects data", () => {
+    assert.deepEqual(unlockedIn(config({ unlocked: ["Namespace/iam"] })), ["Namespace/iam"]);
+    for (const none of [{}, config({})]) assert.deepEqual(unlockedIn(none), []);
+    for (const wrong of ["all", [1], {}])
+      assert.throws(
+        () => unlockedIn(config({ unlocked: wrong })),
+        /data-protected\.unlocked: found .*; give a list of names/,
+      );
   });
 });
