@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { parseContexts, parseRegions, REGIONS } from "./arguments.ts";
 import { netCommand } from "./commands/net.ts";
 import type { PolicyOptions } from "./commands/policy.ts";
+import type { PreviewOptions } from "./commands/preview.ts";
 import type { StartOptions } from "./commands/start.ts";
 import type { StatusOptions } from "./commands/status.ts";
 import type { StopOptions } from "./commands/stop.ts";
@@ -57,6 +58,27 @@ program
   .action(async (region: string, options: { embedded: boolean }) =>
     (await import("./commands/render.ts")).render(region, options),
   );
+
+program
+  .command("preview")
+  .description(
+    "what would change in each region and what that does to what runs, with the policies' results; exit status 1 where something is violated or unsafe, 2 where it could not be told",
+  )
+  .option("--regions <names>", "regions to preview, separated by commas; default: all there are", parseRegions)
+  .option("--against <what>", "live, or a git revision; default: live where the instance runs or --contexts is given")
+  .addOption(new Option("--format <format>", "how to print it").choices(["text", "json", "markdown"]).default("text"))
+  .option("--markdown", "as --format markdown: for a comment on a pull request", false)
+  .option("--contexts <pairs>", "clusters of your own: region=kubeconfig-context,…", parseContexts)
+  .option("--config <file>", "configuration of the policies, JSON; unlocks are in it too")
+  .option(
+    "--unlock <name>",
+    "allow one unsafe change, by its name; may be given several times",
+    (name: string, before: string[]) => [...before, name],
+    [] as string[],
+  )
+  .option("--exit-code", "exit status 3 where something would change", false)
+  .addOption(instance())
+  .action(async (options: PreviewOptions) => (await import("./commands/preview.ts")).preview(options));
 
 program
   .command("kubectl <region> [args...]")

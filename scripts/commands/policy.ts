@@ -19,7 +19,7 @@ export interface PolicyOptions {
 }
 
 /** What the embedded default does otherwise on purpose. */
-const EMBEDDED_CONFIG = join(ROOT, "policies/embedded.json");
+export const EMBEDDED_CONFIG = join(ROOT, "policies/embedded.json");
 
 /** Runs the policy pack over stacks and prints what it finds. Exit status 0 where nothing mandatory is found, 1 where
  *  something is, 2 where the rules could not be run. */

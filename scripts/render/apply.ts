@@ -10,8 +10,9 @@ export interface ApplyOptions {
 }
 
 const TIMEOUT_MS = 120_000;
-/** One field manager, which takes over what another one set: the program is the only source of these fields. */
-const OURS = ["--server-side", "--field-manager=iam-ha", "--force-conflicts"];
+/** How objects are applied: by one field manager, which takes over what another one set. The program is the only source
+ *  of these fields. */
+export const OURS = ["--server-side", "--field-manager=iam-ha", "--force-conflicts"];
 
 /** `kubectl apply --server-side` with pruning: what was applied before under the same set and is not there any more is
  *  deleted. Everything goes over stdin: Secrets are in it. Needs kubectl 1.27 (apply sets).

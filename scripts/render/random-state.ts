@@ -33,6 +33,12 @@ export class RandomState {
     return { result: value };
   }
 
+  /** What was made already; undefined for what would be made now. Changes nothing. */
+  known(type: string, name: string): Record<string, unknown> | undefined {
+    const value = this.values[`${type}::${name}`];
+    return value === undefined ? undefined : { result: value };
+  }
+
   private save(): void {
     mkdirSync(dirname(this.file), { recursive: true, mode: 0o700 });
     writePrivate(this.file, `${JSON.stringify(this.values, null, 2)}\n`);
