@@ -91,7 +91,9 @@ describe("pulumi preview --policy-pack policies, with the real engine", function
     ["a wrong type", { "pool-sum": { other: "five" } }, /pool-sum: other.*integer/s],
     ["a value outside of its limits", { "pool-sum": { other: -1 } }, /pool-sum: other.*greater than or equal to 0/s],
     ["a key of a rule without any", { "failsafe-mode": { on: true } }, /policy config failsafe-mode\.on: unknown key/],
-    ["an unknown rule", { "pool-sums": { other: 5 } }, /pool-sums/],
+    ["an unknown rule", { "pool-sums": "advisory" }, /policy config pool-sums: unknown rule; rules are pool-size, /],
+    // The engine's own word for it, before it asks the pack.
+    ["keys of an unknown rule", { "pool-sums": { other: 5 } }, /configuring policy pack.*invalid enforcement level ""/],
     ["an unknown level", { "pool-sum": "strict" }, /"strict" is not a valid enforcement level/],
   ] as const) {
     it(`fails for ${what} in the configuration, and says so`, async () => {
@@ -99,6 +101,13 @@ describe("pulumi preview --policy-pack policies, with the real engine", function
       assert.match(preview.failure ?? "it passed", says);
     });
   }
+
+  it("fails where an old node comes first on PATH, and says which one is needed", async () => {
+    // As a node that does not know TypeScript.
+    const env = { NODE_OPTIONS: "--no-experimental-strip-types" };
+    const preview = await stackOf("beijing").previewOf(await realStack("beijing"), { env });
+    assert.match(preview.failure ?? "it passed", /found Node\.js v\S+ \(.*\) first on PATH; 24 is needed/);
+  });
 
   it("fails where the pack cannot be loaded", async () => {
     const pack = join(folder, "policies");
