@@ -73,6 +73,10 @@ function fill(
   opts.setProtect(resource.protect);
   opts.setIgnorechangesList([...resource.ignoreChanges]);
   opts.setParent(resource.parent);
+  if (resource.deleteBeforeReplace !== undefined) {
+    opts.setDeletebeforereplace(resource.deleteBeforeReplace);
+    opts.setDeletebeforereplacedefined(true);
+  }
   opts.setCustomtimeouts(new analyzer.AnalyzerResourceOptions.CustomTimeouts());
   message.setOptions(opts);
   if (provider) message.setProvider(providerMessage(provider));
