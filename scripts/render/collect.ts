@@ -19,6 +19,8 @@ export interface RegisteredResource {
   readonly provider: string;
   readonly protect: boolean;
   readonly retainOnDelete: boolean;
+  /** Undefined where the program does not say and the provider decides. */
+  readonly deleteBeforeReplace?: boolean | undefined;
   readonly ignoreChanges: readonly string[];
   readonly dependencies: readonly string[];
   /** Inputs in plain, secrets unwrapped. Never print them: see `secretPaths`. */
@@ -103,6 +105,8 @@ interface WireRequest {
   getProvider(): string;
   getProtect(): boolean;
   getRetainondelete(): boolean;
+  getDeletebeforereplace(): boolean;
+  getDeletebeforereplacedefined(): boolean;
   getIgnorechangesList(): string[];
   getDependenciesList(): string[];
   getObject(): { toJavaScript(): Record<string, unknown> } | undefined;
@@ -123,6 +127,7 @@ function toResource(req: WireRequest, urn: string): RegisteredResource {
     provider: req.getProvider(),
     protect: req.getProtect(),
     retainOnDelete: req.getRetainondelete(),
+    deleteBeforeReplace: req.getDeletebeforereplacedefined() ? req.getDeletebeforereplace() : undefined,
     ignoreChanges: req.getIgnorechangesList(),
     dependencies: req.getDependenciesList(),
     inputs,

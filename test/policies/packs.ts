@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, write
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { resourceRule, type Rule } from "../../policies/rule.ts";
 import { ROOT } from "../../scripts/paths.ts";
 
 /** Folders of packs that a test writes; `remove` takes them away. */
@@ -52,4 +53,10 @@ export class Packs {
     mkdirSync(folder);
     return folder;
   }
+}
+
+/** Rules that a test's pack has, as the runner has to know them. */
+export function named(...names: readonly string[]): Rule[] {
+  const text = { description: "a test", severity: "low", why: "a test", remediation: "none" } as const;
+  return names.map((name) => resourceRule({ name, ...text, check: () => {} }));
 }
