@@ -7,7 +7,7 @@ import { ROOT } from "../../scripts/paths.ts";
 
 /** Folders of packs that a test writes; `remove` takes them away. */
 export class Packs {
-  private readonly folder = mkdtempSync(join(tmpdir(), "iam-ha-packs-"));
+  private made: string | undefined;
   private count = 0;
 
   /** A pack whose entry is this text. `policy` stands for the SDK, `writeFileSync` for Node's, `rule` for the project's own `policies/rule.ts`. */
@@ -45,7 +45,12 @@ export class Packs {
   }
 
   remove(): void {
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.made !== undefined) rmSync(this.made, { recursive: true, force: true });
+  }
+
+  /** Made when it is needed: what is not run leaves nothing behind. */
+  private get folder(): string {
+    return (this.made ??= mkdtempSync(join(tmpdir(), "iam-ha-packs-")));
   }
 
   private empty(): string {

@@ -52,9 +52,13 @@ function exported(resources: readonly RegisteredResource[], how: "encrypted" | "
 }
 
 describe("a state file", () => {
-  const folder = mkdtempSync(join(tmpdir(), "iam-ha-state-"));
+  let folder = "";
+  let file = "";
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "iam-ha-state-"));
+    file = join(folder, "state.json");
+  });
   after(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, "state.json");
   const read = (value: unknown) => {
     writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
     return readState(file);
