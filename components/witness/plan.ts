@@ -41,7 +41,9 @@ export interface WitnessConfig {
   readonly callTimeoutSeconds: number;
   readonly pollSeconds: number;
   /** Each role, which the user of the same name has: the name of its password's file and what it may do to which keys. */
-  readonly roles: Readonly<Record<string, { password: string; grants: readonly (readonly [Permission, string])[] }>>;
+  readonly roles: Readonly<
+    Record<string, { passwordFile: string; grants: readonly (readonly [Permission, string])[] }>
+  >;
   /** Flags of etcd that follow from settings. */
   readonly etcd: readonly string[];
 }
@@ -50,13 +52,13 @@ type Permission = "read" | "write" | "readwrite";
 /** What each user may do; root may do everything. Nobody else has an account. */
 export const ROLES: WitnessConfig["roles"] = {
   [CONTROLLER_USER]: {
-    password: "controller",
+    passwordFile: "controller",
     grants: [
       ["readwrite", CONTROLLER_PREFIX],
       ["readwrite", DNS_PREFIX],
     ],
   },
-  [DNS_USER]: { password: "dns", grants: [["read", DNS_PREFIX]] },
+  [DNS_USER]: { passwordFile: "dns", grants: [["read", DNS_PREFIX]] },
 };
 
 /** The configuration of one member. */

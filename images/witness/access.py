@@ -40,7 +40,7 @@ class Access:
         return [ROOT, *self._config["roles"]]
 
     def _mounted(self, user):
-        name = "root" if user == ROOT else self._config["roles"][user]["password"]
+        name = "root" if user == ROOT else self._config["roles"][user]["passwordFile"]
         with open(f"{self._config['secrets']}/{name}", encoding="utf-8") as file:
             return file.read().strip()
 

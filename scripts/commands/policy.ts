@@ -32,6 +32,12 @@ export async function policy(names: readonly string[], options: PolicyOptions): 
     const config = file === undefined ? {} : readPolicyConfig(file);
     const stacks = await stacksOf(names, options);
     const result = await checkStacks(stacks, { config, signal: abort.signal });
+    for (const { name, encrypted = 0 } of result.findings.length > 0 ? stacks : []) {
+      if (encrypted === 0) continue;
+      process.stderr.write(
+        `${name}: ${encrypted} secret values are encrypted in the state file; a rule that needs one does not pass. \`pulumi stack export --show-secrets\` shows them.\n`,
+      );
+    }
     process.stdout.write(`${shown(result, stacks, options.format)}\n`);
     process.exitCode = passes(result.findings) ? 0 : VIOLATED;
   } catch (error) {

@@ -47,6 +47,8 @@ export interface StackResources {
   readonly resources: readonly JudgedResource[];
   /** Whether they are what was deployed: then remediations are told, not applied. */
   readonly deployed?: boolean;
+  /** Values that are encrypted, and so not known; default 0. */
+  readonly encrypted?: number;
 }
 
 /** What the pack says of some stacks. */

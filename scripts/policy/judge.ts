@@ -6,7 +6,7 @@ import { unwrap, type RegisteredResource } from "../render/collect.ts";
 import type { Analyzer } from "./analyzer.ts";
 import type { Finding, JudgedResource, Remedied, StackResources } from "./findings.ts";
 import { levelName } from "./levels.ts";
-import { analyzeRequest, providersOf, stackResource } from "./wire.ts";
+import { analyzeRequest, providersOf, stackResource, type Provider } from "./wire.ts";
 
 /** Calls on their way at a time: enough that the pack never waits for us. */
 const AT_A_TIME = 8;
@@ -62,7 +62,7 @@ export async function judgeResource(
   { analyzer, rules }: Judge,
   stack: string,
   resource: RegisteredResource,
-  provider: RegisteredResource | undefined,
+  provider: Provider | undefined,
 ): Promise<Finding[]> {
   const diagnostics = await analyzer.analyze(analyzeRequest(resource, provider));
   return diagnostics.map((diagnostic) => findingOf(diagnostic, { stack, rules, resource }));
@@ -92,7 +92,7 @@ async function remediate(
   { analyzer, rules }: Judge,
   stack: string,
   resource: JudgedResource,
-  provider: RegisteredResource | undefined,
+  provider: Provider | undefined,
 ): Promise<{ resource: JudgedResource; findings: Finding[]; remedied: Remedied[] }> {
   const findings: Finding[] = [];
   const remedied: Remedied[] = [];

@@ -19,7 +19,8 @@ export async function renderStacks(
     const { resources } = await renderStack(name, {
       overlays: overlaysForShow(name, { embedded }),
       preview,
-      compute: (type) => (type.startsWith("random:") ? { result: "placeholder-made-at-random" } : undefined),
+      // Each its own: rules look for the values of Secrets in everything else.
+      compute: (type, of) => (type.startsWith("random:") ? { result: `placeholder-for-${of}` } : undefined),
     });
     stacks.push({ name, resources });
   }

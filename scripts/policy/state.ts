@@ -49,7 +49,9 @@ export function readState(file: string): StackResources {
     throw new Error([...problems.slice(0, 10), "write it with `pulumi stack export`"].join("\n"));
   }
   const resources = result.data.deployment.resources.filter((resource) => !resource.delete);
-  return { name: stackOf(file, resources), resources: resources.map(toResource), deployed: true };
+  const read = resources.map(toResource);
+  const encrypted = read.reduce((sum, resource) => sum + encryptedIn(resource), 0);
+  return { name: stackOf(file, resources), resources: read, deployed: true, encrypted };
 }
 
 /** Every resource is of one stack of this project: rules for another one would find nothing to judge. */
@@ -86,6 +88,13 @@ function toResource(state: z.output<typeof resourceSchema>): JudgedResource {
     secretPaths: inputs.secretPaths,
     ...(state.outputs ? { outputs: inPlain(state.outputs) } : {}),
   };
+}
+
+/** Secret inputs whose value is not known. */
+function encryptedIn({ inputs, secretPaths }: JudgedResource): number {
+  const at = (path: readonly string[]) =>
+    path.reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], inputs);
+  return secretPaths.filter((path) => at(path) === UNKNOWN).length;
 }
 
 function inPlain(props: Record<string, unknown>): NonNullable<JudgedResource["outputs"]> {

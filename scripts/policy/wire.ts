@@ -3,6 +3,9 @@ import type { AnalyzerProviderResource, AnalyzerResource, AnalyzeRequest } from 
 import protobuf, { type JavaScriptValue, type Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import { SECRET, SIGNATURE, type RegisteredResource } from "../render/collect.ts";
 
+/** What is told of the provider of a resource. */
+export type Provider = Pick<RegisteredResource, "urn" | "type" | "name" | "inputs" | "secretPaths">;
+
 type Paths = readonly (readonly string[])[];
 
 /** A resource's properties as the engine writes them to an analyzer: secrets are marked, unknown values stay what they
@@ -39,7 +42,7 @@ export function toStruct(props: Readonly<Record<string, unknown>>): Struct {
 /** The request in which the engine sends one resource. */
 export function analyzeRequest(
   resource: RegisteredResource,
-  provider: RegisteredResource | undefined,
+  provider: Provider | undefined,
   options: { internal?: boolean } = {},
 ): AnalyzeRequest {
   const request = new analyzer.AnalyzeRequest();
@@ -48,10 +51,7 @@ export function analyzeRequest(
 }
 
 /** A resource in the request in which the engine sends all of them. */
-export function stackResource(
-  resource: RegisteredResource,
-  provider: RegisteredResource | undefined,
-): AnalyzerResource {
+export function stackResource(resource: RegisteredResource, provider: Provider | undefined): AnalyzerResource {
   const message = new analyzer.AnalyzerResource();
   fill(message, resource, provider, {});
   message.setParent(resource.parent);
@@ -62,7 +62,7 @@ export function stackResource(
 function fill(
   message: AnalyzeRequest | AnalyzerResource,
   resource: RegisteredResource,
-  provider: RegisteredResource | undefined,
+  provider: Provider | undefined,
   options: { internal?: boolean },
 ): void {
   message.setUrn(resource.urn);
@@ -73,12 +73,14 @@ function fill(
   opts.setProtect(resource.protect);
   opts.setIgnorechangesList([...resource.ignoreChanges]);
   opts.setParent(resource.parent);
+  opts.setDeletebeforereplace(resource.deleteBeforeReplace ?? false);
+  opts.setDeletebeforereplacedefined(resource.deleteBeforeReplace !== undefined);
   opts.setCustomtimeouts(new analyzer.AnalyzerResourceOptions.CustomTimeouts());
   message.setOptions(opts);
   if (provider) message.setProvider(providerMessage(provider));
 }
 
-function providerMessage(provider: RegisteredResource): AnalyzerProviderResource {
+function providerMessage(provider: Provider): AnalyzerProviderResource {
   const message = new analyzer.AnalyzerProviderResource();
   message.setUrn(provider.urn);
   message.setType(provider.type);
@@ -87,11 +89,18 @@ function providerMessage(provider: RegisteredResource): AnalyzerProviderResource
   return message;
 }
 
-/** Finds the provider that a resource names (`urn::id`); undefined where it names none, as providers do, or where its
- *  provider is not among the resources. */
+/** Finds the provider that a resource names (`urn::id`); undefined where it names none, as providers do. Of one that is
+ *  not among the resources no more is known than its name. */
 export function providersOf(
   resources: readonly RegisteredResource[],
-): (resource: RegisteredResource) => RegisteredResource | undefined {
+): (resource: RegisteredResource) => Provider | undefined {
   const byUrn = new Map(resources.map((resource) => [resource.urn, resource]));
-  return ({ provider }) => byUrn.get(provider.slice(0, Math.max(0, provider.lastIndexOf("::"))));
+  return ({ provider }) => {
+    if (provider === "") return undefined;
+    const urn = provider.slice(0, provider.lastIndexOf("::"));
+    const [, , types = "", ...name] = urn.split("::");
+    return (
+      byUrn.get(urn) ?? { urn, type: types.split("$").at(-1)!, name: name.join("::"), inputs: {}, secretPaths: [] }
+    );
+  };
 }

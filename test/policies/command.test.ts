@@ -12,7 +12,10 @@ interface Result {
 }
 
 describe("the command `policy`", () => {
-  const folder = mkdtempSync(join(tmpdir(), "iam-ha-policy-"));
+  let folder = "";
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "iam-ha-policy-"));
+  });
   after(() => rmSync(folder, { recursive: true }));
   const config = (value: object) => {
     const file = join(folder, `${Math.random()}.json`);

@@ -2,11 +2,12 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, write
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { resourceRule, type Rule } from "../../policies/rule.ts";
 import { ROOT } from "../../scripts/paths.ts";
 
 /** Folders of packs that a test writes; `remove` takes them away. */
 export class Packs {
-  private readonly folder = mkdtempSync(join(tmpdir(), "iam-ha-packs-"));
+  private made: string | undefined;
   private count = 0;
 
   /** A pack whose entry is this text. `policy` stands for the SDK, `writeFileSync` for Node's, `rule` for the project's own `policies/rule.ts`. */
@@ -44,7 +45,12 @@ export class Packs {
   }
 
   remove(): void {
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.made !== undefined) rmSync(this.made, { recursive: true, force: true });
+  }
+
+  /** Made when it is needed: what is not run leaves nothing behind. */
+  private get folder(): string {
+    return (this.made ??= mkdtempSync(join(tmpdir(), "iam-ha-packs-")));
   }
 
   private empty(): string {
@@ -52,4 +58,10 @@ export class Packs {
     mkdirSync(folder);
     return folder;
   }
+}
+
+/** Rules that a test's pack has, as the runner has to know them. */
+export function named(...names: readonly string[]): Rule[] {
+  const text = { description: "a test", severity: "low", why: "a test", remediation: "none" } as const;
+  return names.map((name) => resourceRule({ name, ...text, check: () => {} }));
 }

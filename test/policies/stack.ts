@@ -3,9 +3,12 @@ import type { Resource } from "../../policies/facts/stack.ts";
 import { isObject, kindOf, objectName } from "../../policies/facts/stack.ts";
 import type { RegisteredResource } from "../../scripts/render/collect.ts";
 import { renderStack } from "../../scripts/render/render.ts";
+import { inTurn } from "../../scripts/start/each-region.ts";
 import { overlaysForShow } from "../../scripts/local/values/show.ts";
 
 const rendered = new Map<string, Promise<readonly RegisteredResource[]>>();
+/** Pulumi's test runtime is one for the whole process: programs run in it one after the other. */
+const turn = inTurn();
 
 /** What the program registers for a region as it is in production, each time a copy that may be changed. */
 export async function realStack(region: string, options: { preview?: boolean } = {}): Promise<RegisteredResource[]> {
@@ -17,7 +20,7 @@ export async function realStack(region: string, options: { preview?: boolean } =
       compute: (type, name) => (type.startsWith("random:") ? { result: `made-for-${name}` } : undefined),
       ...options,
     }).then(({ resources }) => resources);
-  if (!rendered.has(key)) rendered.set(key, render());
+  if (!rendered.has(key)) rendered.set(key, turn(render));
   return structuredClone(await rendered.get(key)!) as RegisteredResource[];
 }
 

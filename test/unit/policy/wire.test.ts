@@ -31,7 +31,8 @@ describe("wire format of a resource", () => {
     const key = fc.stringMatching(/^[a-z]{1,3}$/);
     const leaf = fc.oneof(
       fc.string(),
-      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      // JSON, which the expected value goes through, knows no -0.
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
       fc.boolean(),
       fc.constant(null),
     );
@@ -73,11 +74,19 @@ describe("wire format of a resource", () => {
     assert.equal(message.options?.protect, true);
     assert.deepEqual(message.options?.ignorechangesList, ["data"]);
     assert.equal(message.options?.parent, resource.parent);
+    assert.equal(message.options?.deletebeforereplacedefined, false);
     assert.equal(message.parent, resource.parent);
     assert.deepEqual(message.dependenciesList, ["urn:other"]);
     assert.equal(message.provider?.urn, provider.urn);
     assert.match(JSON.stringify(message.provider?.properties), new RegExp(SECRET));
     assert.equal(providersOf([provider])(provider), undefined);
+    assert.deepEqual(providersOf([])(named), {
+      urn: provider.urn,
+      type: "pulumi:providers:kubernetes",
+      name: "beijing",
+      inputs: {},
+      secretPaths: [],
+    });
   });
 });
 
