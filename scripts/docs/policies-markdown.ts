@@ -26,7 +26,7 @@ export function policiesMarkdown(
     "",
     "Levels are `advisory` (shown only), `mandatory` (stops), `remediate` (repaired where the rule can, else as",
     "mandatory) and `disabled`. Unknown rules, unknown keys and wrong values are errors. What a rule cannot read, or",
-    "what is not known yet, does not pass.",
+    "what is not known yet, does not pass. With the engine Node 24 has to be the first `node` on PATH.",
   ];
   for (const { title, rules } of groups) {
     lines.push("", `## ${title}`, "");

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { EMBEDDED_CONFIG } from "../../scripts/commands/policy.ts";
 import { bringUp } from "../../scripts/commands/start.ts";
 import { loadDeployment } from "../../scripts/deployment.ts";
 import { kubectl } from "../../scripts/kubernetes.ts";
 import { downRegions } from "../../scripts/local/index.ts";
 import { sharedPasswords } from "../../scripts/local/values/passwords.ts";
+import { ROOT } from "../../scripts/paths.ts";
 import { accessTo } from "../../scripts/start/access.ts";
 import { instanceFolder } from "../../scripts/start/folders.ts";
 import { runPulumi, type LocalStack } from "../../scripts/start/pulumi-cli.ts";
@@ -62,6 +65,11 @@ describe("pulumi, with the real engine", function () {
 
   it("previews no change", async () => {
     assert.match(await run("preview", "--expect-no-changes"), /unchanged/);
+  });
+
+  it("passes the policy pack with what the cluster made of it", async () => {
+    const policies = ["--policy-pack", join(ROOT, "policies"), "--policy-pack-config", EMBEDDED_CONFIG];
+    assert.match(await run("preview", "--expect-no-changes", ...policies), /unchanged/);
   });
 
   it("changes nothing when it is brought up again", async () => {

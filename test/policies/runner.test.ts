@@ -94,6 +94,20 @@ describe("the policy pack over gRPC", () => {
 
   it("is explained in docs/policies.md, which is what the rules say", () => policyDocs({ check: true }));
 
+  it("refuses configuration of rules that it does not have, whoever runs it", async () => {
+    const analyzer = await Analyzer.start();
+    try {
+      const set = { level: "advisory", properties: {} } as const;
+      await analyzer.configure({ all: set, "pool-sum": set });
+      await assert.rejects(
+        analyzer.configure({ "pool-sum": set, "pool-sums": set, poolsum: set }),
+        /policy config pool-sums, poolsum: unknown rules; rules are pool-size, /,
+      );
+    } finally {
+      await analyzer.end();
+    }
+  });
+
   it("knows the project's rules by the names that the pack gives them", async () => {
     const analyzer = await Analyzer.start();
     try {
