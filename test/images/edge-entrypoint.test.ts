@@ -172,6 +172,11 @@ describe("edge entry script", function () {
   });
 
   it("reloads a changed configuration without dropping a request, open ones included", async () => {
+    edge.kill();
+    await edge.ended(5_000);
+    // So rarely that a change can only have been seen by inotify.
+    edge = start({ EDGE_POLL_SECONDS: "600" });
+    await until("the edge answers", 10_000, () => answers("one"));
     let done = false;
     const seen: Record<string, number> = {};
     const load = async (): Promise<void> => {
@@ -184,8 +189,7 @@ describe("edge entry script", function () {
     const clients = Promise.all([load(), load(), load(), load()]);
     for (const answer of ["two", "three", "four"]) {
       await publish("conf", { "nginx.conf": conf(answer) });
-      const took = await until(`"${answer}" is served`, 4_000, () => answers(answer));
-      assert.ok(took < 4_000, `seen by inotify, before the poll: ${took} ms`);
+      await until(`"${answer}" is served`, 15_000, () => answers(answer));
       await sleep(200);
     }
     assert.equal((await slow).length, 120_000);
