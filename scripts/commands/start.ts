@@ -42,6 +42,7 @@ async function runSteps(options: StartOptions): Promise<StartContext> {
       started: Date.now(),
       images: [],
       places: [],
+      waiting: new Set(),
       failures: [],
       timings: {},
     };

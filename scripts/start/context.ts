@@ -12,6 +12,8 @@ export interface StartContext {
   /** The regions, once their clusters can be reached, without those that have failed since. The active one comes first,
    *  then by priority: others may take their data from those before them. */
   places: readonly DeployedRegion[];
+  /** Regions whose database waits for one to copy that does not answer just now: they go on by themselves when it does. */
+  readonly waiting: Set<string>;
   /** Regions that failed, what they failed to do, and why. */
   readonly failures: { readonly region: string; readonly step: string; readonly message: string }[];
   /** How long each step took, in milliseconds. */

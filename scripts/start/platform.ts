@@ -48,7 +48,9 @@ export function platformSteps(): ListrTask<StartContext>[] {
         const notes: string[] = [];
         await eachRegion(context, "become healthy", async (place) => {
           const waits = await waitHealthy(place, context.signal, (text) => (task.output = text));
-          if (waits !== undefined) notes.push(`${place.region} waits for a database to copy: ${waits}`);
+          if (waits === undefined) return;
+          context.waiting.add(place.region);
+          notes.push(`${place.region} waits for a database to copy: ${waits}`);
         });
         if (notes.length > 0) task.output = notes.join("\n");
       },
@@ -60,6 +62,10 @@ export function platformSteps(): ListrTask<StartContext>[] {
         const running = loadDeployment(context.instance).regions.map(({ region }) => region);
         if (!REGIONS.every((region) => running.includes(region)))
           return void task.skip("not every region runs: `npm run status` tells what is missing");
+        if (context.waiting.size > 0)
+          return void task.skip(
+            `${[...context.waiting].join(" and ")} cannot follow yet: \`npm run status\` tells when`,
+          );
         const left = await waitJoined(context, (text) => (task.output = text));
         if (left.length > 0) task.output = `not yet: ${left.join("; ")}`;
       },
@@ -75,7 +81,10 @@ export function platformSteps(): ListrTask<StartContext>[] {
         const lines: string[] = [];
         await eachRegion(context, "log a user in", async (place) => {
           if (!place.edge) return;
-          lines.push(await tryLogin(context, place));
+          const waits = context.waiting.has(place.region);
+          lines.push(
+            waits ? `${place.region}: no login, as its database waits for one to copy` : await tryLogin(context, place),
+          );
           task.output = lines.join("\n");
         });
       },

@@ -17,6 +17,7 @@ const context = (signal = new AbortController().signal): StartContext => ({
   started: 0,
   images: [],
   places: ["beijing", "shanghai", "shenzhen"].map(place),
+  waiting: new Set(),
   failures: [],
   timings: {},
 });
