@@ -170,25 +170,4 @@ describe("drills on three regions, with writes through the active edge", functio
       await bringUp({ regions: ["shanghai"], instance: INSTANCE });
     });
   });
-
-  it("Shanghai is built from nothing while Beijing is down: it waits for it, and goes on by itself", async () => {
-    await downRegions(["beijing"], { instance: INSTANCE });
-    await downRegions(["shanghai"], { instance: INSTANCE, wipe: true });
-    const begun = Date.now();
-    const { failures } = await bringUp({ regions: ["shanghai"], instance: INSTANCE });
-    process.stdout.write(
-      `      the start of Shanghai ended ${((Date.now() - begun) / 1000).toFixed(1)} s after it began\n`,
-    );
-    assert.deepEqual(failures, []);
-    const status = await statusOf("shanghai");
-    assert.notEqual(status.database.state, "primary");
-    assert.ok(
-      status.problems.some(({ kind }) => kind === "database-waits"),
-      JSON.stringify(status.problems),
-    );
-    const back = Date.now();
-    await bringUp({ regions: ["beijing"], instance: INSTANCE });
-    await allHealthy("Beijing back", back);
-    assert.equal((await statusOf("shanghai")).database.source, "beijing");
-  });
 });
