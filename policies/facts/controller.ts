@@ -3,9 +3,10 @@ import { COMPONENTS } from "../../components/common/names.ts";
 import type { Given } from "../arithmetic/bound.ts";
 import type { LinkTimings, Timings } from "../arithmetic/timings.ts";
 import { linkBetween } from "../../sidecar/core/link.ts";
-import { durationSeconds, jsonOf } from "./values.ts";
+import { jsonAs } from "./parsed.ts";
+import { durationSeconds } from "./values.ts";
 import { podsOf } from "./probes.ts";
-import { CannotJudge, fileIn, titleOf, type Resource, type Stack } from "./stack.ts";
+import { fileIn, titleOf, type Resource, type Stack } from "./stack.ts";
 
 export const REGION_FILE = "region.json";
 const WITNESS_FILE = "witness.json";
@@ -41,7 +42,7 @@ export type RegionFacts = z.infer<typeof region> & { readonly resource: Resource
  *  @throws CannotJudge when it cannot be read */
 export function regionIn(resource: Resource): RegionFacts | undefined {
   const text = fileIn(resource, COMPONENTS.regionController, REGION_FILE);
-  return text === undefined ? undefined : { resource, ...parsed(region, text, `${titleOf(resource)} ${REGION_FILE}`) };
+  return text === undefined ? undefined : { resource, ...jsonAs(region, text, `${titleOf(resource)} ${REGION_FILE}`) };
 }
 
 /** The controller's configuration in a stack.
@@ -70,7 +71,7 @@ const ETCD = { "heartbeat-interval": 100, "election-timeout": 1000 } as const;
 export function witnessOf(stack: Stack): WitnessFacts {
   const { resource, text } = stack.file(COMPONENTS.witness, WITNESS_FILE);
   const where = `${titleOf(resource)} ${WITNESS_FILE}`;
-  const { region: own, members, etcd } = parsed(witness, text, where);
+  const { region: own, members, etcd } = jsonAs(witness, text, where);
   const flag = (key: keyof typeof ETCD) => {
     const value = etcd.find((one) => one.startsWith(`--${key}=`))?.split("=")[1];
     return value === undefined ? ETCD[key] : 1000 * durationSeconds(value, "ms", `${where} etcd --${key}`);
@@ -139,11 +140,4 @@ export function witnessTimings(stack: Stack): Timings["witness"] {
   const { resource, electionMillis } = witnessOf(stack);
   const source = `${titleOf(resource)} ${WITNESS_FILE} etcd --election-timeout`;
   return { election: { value: electionMillis / 1000, source } };
-}
-
-function parsed<T>(schema: z.ZodType<T>, text: string, where: string): T {
-  const result = schema.safeParse(jsonOf(text, where));
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new CannotJudge(`${where}: ${issue!.path.join(".")}: ${issue!.message}`);
 }
