@@ -44,6 +44,9 @@ export interface NodeView {
   readonly keys: number;
   /** For a replica: whether it is in contact with its master and has all of its data. */
   readonly inSync: boolean;
+  /** For a replica: where it looks for its master. Another place than the cluster's table gives, once the table has learnt
+   *  of a new address by hearsay. */
+  readonly masterAt: { readonly ip: string; readonly port: number } | undefined;
   /** How far it is in the stream of its master's writes, or in its own; comparable between replicas of one master. */
   readonly offset: number;
 }
@@ -113,10 +116,12 @@ export function nodeView(clusterNodes: string, info: string): NodeView {
   for (const [name, value] of fields) {
     if (/^db[0-9]+$/.test(name)) keys += Number(/keys=([0-9]+)/.exec(value)?.[1] ?? 0);
   }
+  const ip = fields.get("master_host");
   return {
     ...parseClusterNodes(clusterNodes),
     keys,
     inSync: fields.get("master_link_status") === "up",
+    masterAt: ip === undefined ? undefined : { ip, port: Number(fields.get("master_port")) },
     offset: Number(fields.get("slave_repl_offset") ?? fields.get("master_repl_offset") ?? 0),
   };
 }

@@ -33,6 +33,23 @@ export function introductions({ live }: World): Action[] {
   return result;
 }
 
+/** A replica that looks for its master at a former address of it is told once more whose replica it is, and with that
+ *  where that one is. A new address that comes in a greeting of the master's own reaches Redis' replication too; one that
+ *  comes by hearsay, in the gossip of a third node, changes the table alone, and no later greeting differs from that. The
+ *  replica would ask at the old address for ever, which may be another master's by now. What it has of the data is kept. */
+export function redirections({ live, byId }: World): Action[] {
+  return live.flatMap((node): Action[] => {
+    const { masterAt, self } = node.view;
+    const master = byId.get(self.masterId ?? "");
+    // An address that is not known yet is for an introduction to tell.
+    if (!masterAt || !master || master.view.self.role !== "master" || !knows(node, master)) return [];
+    const { ip, port } = master.view.self.address;
+    if (masterAt.ip === ip && masterAt.port === port) return [];
+    const cause = `${node.name} looks for its master ${master.name} at ${masterAt.ip}:${masterAt.port}, and it is at ${ip}:${port}`;
+    return [{ kind: "replicate", at: node.name, masterId: master.id, cause }];
+  });
+}
+
 /** Reports slots whose owner is not there.
  *  @returns whether it is not yet decided what becomes of one of them, and nodes are better left as they are */
 export function lostOwners(world: World, problems: Problem[]): boolean {

@@ -1,6 +1,6 @@
 import { creation } from "./redis-creation.ts";
 import type { NodeAddress, SlotRange } from "./redis-nodes.ts";
-import { bumps, forgets, introductions, lostOwners, takeovers } from "./redis-repairs.ts";
+import { bumps, forgets, introductions, lostOwners, redirections, takeovers } from "./redis-repairs.ts";
 import { adoptions, attachments, moves, spreadMasters } from "./redis-replicas.ts";
 import { groupsOf, hasData, worldOf, type NodeObservation } from "./redis-world.ts";
 
@@ -59,8 +59,8 @@ export interface Plan {
  *
  *  It acts on data in three ways only: a replica in contact with its living master is given to another master, a master
  *  hands its slots over to a replica without loss, and a replica takes over without a vote where those who should vote
- *  are gone for good. Slots are given out only where all expected nodes are there, know each other, and no one, of all
- *  they have ever heard, has had them. */
+ *  are gone for good. (A replica that is told of the same master again keeps its data.) Slots are given out only where
+ *  all expected nodes are there, know each other, and no one, of all they have ever heard, has had them. */
 export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
   const world = worldOf(nodes);
   const problems: Problem[] = world.missing.map((node) => ({
@@ -88,7 +88,7 @@ export function plan(desired: Desired, { nodes, settled }: Observation): Plan {
     return done([]);
   }
 
-  const repairs = [...forgets(world), ...introductions(world)];
+  const repairs = [...forgets(world), ...introductions(world), ...redirections(world)];
   if (world.unclaimed > 0) {
     lostOwners(world, problems);
     repairs.push(...adoptions(world));

@@ -32,6 +32,8 @@ export interface ModelNode {
   up: boolean;
   address: NodeAddress;
   masterId: string | undefined;
+  /** Where it looks for its master. Follows the table only where Redis makes it. */
+  masterAt: NodeAddress | undefined;
   slots: SlotRange[];
   epoch: number;
   table: Map<string, Entry>;
@@ -60,6 +62,7 @@ export class RedisModel {
       up: true,
       address: this.#newAddress(),
       masterId: undefined,
+      masterAt: undefined,
       slots: [],
       epoch: 0,
       table: new Map(),
@@ -88,6 +91,7 @@ export class RedisModel {
     const node = this.nodes[i]!;
     node.up = true;
     node.address = this.#newAddress();
+    node.masterAt = undefined;
     if (machine) node.machine = machine;
     for (const entry of node.table.values()) entry.connected = false;
     if (!wipe) return;
@@ -124,17 +128,31 @@ export class RedisModel {
         const epoch = Math.max(entry.epoch, b.epoch);
         Object.assign(entry, { hostname: b.name, masterId: b.masterId, slots: [...b.slots], epoch });
         // Whoever is reached learns the present address of the one who reaches it.
-        b.table.get(a.id)!.address = a.address;
+        this.#greet(b, a);
         for (const [other, known] of b.table) {
           if (other === a.id || a.banned.has(other)) continue;
           const mine = a.table.get(other);
           // The host name does not travel by hearsay.
           if (!mine) a.table.set(other, { ...known, slots: [...known.slots], hostname: "", connected: false });
+          // By hearsay the table learns of a new address, and replication does not.
           else if (mine.failed && !known.failed) mine.address = known.address;
         }
       }
     }
     this.#resolveEpochs();
+  }
+
+  /** A node hears the address of another one from that one itself. */
+  #greet(node: ModelNode, other: ModelNode): void {
+    const entry = node.table.get(other.id)!;
+    if (entry.address.ip === other.address.ip) return;
+    entry.address = other.address;
+    if (node.masterId === other.id) node.masterAt = other.address;
+  }
+
+  #follow(node: ModelNode, masterId: string): void {
+    node.masterId = masterId;
+    node.masterAt = node.table.get(masterId)?.address;
   }
 
   /** Whoever has the higher epoch keeps a slot; the one who loses the last of its slots becomes its replica. */
@@ -150,14 +168,15 @@ export class RedisModel {
           if (!a.slots.some((s) => sameRange(s, range)) || a.epoch >= b.epoch) continue;
           a.slots = a.slots.filter((s) => !sameRange(s, range));
           if (a.slots.length > 0) continue;
-          a.masterId = b.id;
+          this.#follow(a, b.id);
           a.copies.clear();
         }
       }
       this.#heedUpdates(a);
       // Who follows a replica follows that one's master.
       const master = this.live(a.masterId);
-      if (master?.masterId && a.table.has(master.masterId) && master.masterId !== a.id) a.masterId = master.masterId;
+      if (master?.masterId && a.table.has(master.masterId) && master.masterId !== a.id)
+        this.#follow(a, master.masterId);
     }
   }
 
@@ -172,7 +191,7 @@ export class RedisModel {
         if (gone.length === 0) continue;
         a.slots = a.slots.filter((range) => !gone.includes(range));
         Object.assign(known, { slots: [...told.slots], masterId: undefined, epoch: told.epoch });
-        if (a.slots.length === 0) a.masterId = id;
+        if (a.slots.length === 0) this.#follow(a, id);
       }
     }
   }
@@ -198,15 +217,23 @@ export class RedisModel {
     replica.slots = entry.slots;
     entry.slots = [];
     replica.masterId = undefined;
+    replica.masterAt = undefined;
     replica.epoch = ++this.#epoch;
   }
 
   #replicate(): void {
     for (const replica of this.nodes.filter((node) => node.up && node.masterId)) {
-      const master = this.live(replica.masterId);
+      replica.masterAt ??= replica.table.get(replica.masterId!)?.address;
+      const master = this.#source(replica);
       if (!master || !replica.table.get(master.id)?.connected) continue;
       replica.copies = new Set([...master.copies]);
     }
+  }
+
+  /** A replica's master, where it is found at the place where it is looked for. */
+  #source(replica: ModelNode): ModelNode | undefined {
+    const master = this.live(replica.masterId);
+    return master?.address.ip === replica.masterAt?.ip ? master : undefined;
   }
 
   #holds(node: ModelNode, ranges: readonly SlotRange[]): boolean {
@@ -240,12 +267,13 @@ export class RedisModel {
       slots: e.slots,
     });
     const self = peer(node.id, { ...node, hostname: node.name, failed: false, connected: true }, true);
-    const master = this.live(node.masterId);
+    const master = this.#source(node);
     return {
       self,
       peers: [...node.table].map(([id, entry]) => peer(id, entry, false)),
       keys: node.copies.size * 5,
       inSync: master !== undefined && [...master.copies].every((copy) => node.copies.has(copy)),
+      masterAt: node.masterId === undefined ? undefined : node.masterAt,
       offset: node.copies.size,
     };
   }
@@ -269,7 +297,10 @@ export class RedisModel {
           [node, other],
           [other, node],
         ] as const) {
-          const known = a.table.get(b.id);
+          if (a.table.has(b.id)) {
+            this.#greet(a, b);
+            continue;
+          }
           const fresh: Entry = {
             address: b.address,
             hostname: b.name,
@@ -279,7 +310,7 @@ export class RedisModel {
             failed: false,
             connected: true,
           };
-          a.table.set(b.id, { ...(known ?? fresh), address: b.address });
+          a.table.set(b.id, fresh);
         }
         return;
       }
@@ -307,15 +338,17 @@ export class RedisModel {
       case "replicate": {
         const target = node.table.get(action.masterId);
         if (!target || target.masterId || (!node.masterId && (node.slots.length > 0 || node.copies.size > 0))) return;
-        node.masterId = action.masterId;
-        node.copies.clear();
+        // Told of the same master again, it goes on where it was.
+        if (node.masterId !== action.masterId) node.copies.clear();
+        this.#follow(node, action.masterId);
         return;
       }
       case "failover": {
         const master = this.live(node.masterId);
         if (!master || !node.table.get(master.id)?.connected) return;
         this.#promote(node, node.table.get(master.id)!);
-        Object.assign(master, { slots: [], masterId: node.id });
+        master.slots = [];
+        this.#follow(master, node.id);
         return;
       }
       case "bump":
@@ -360,6 +393,7 @@ export class RedisModel {
       const master = this.nodes.find((other) => other.id === node.masterId);
       if (node.slots.length === 0 && !master?.slots.length) flaws.push(`${node.name} has no place`);
       if (spread && master && master.machine === node.machine) flaws.push(`${node.name} is on its master's machine`);
+      if (master && node.masterAt?.ip !== master.address.ip) flaws.push(`${node.name} looks for its master elsewhere`);
       if (node.table.size !== this.nodes.length - 1) flaws.push(`${node.name} knows ${node.table.size}`);
     }
     return flaws;

@@ -42,10 +42,12 @@ describe("what Redis nodes say", () => {
 
   it("reads INFO, and counts keys of every database", () => {
     const info =
-      "# Replication\r\nrole:slave\r\nmaster_link_status:up\r\nslave_repl_offset:42\r\n\r\n# Keyspace\r\ndb0:keys=7,expires=1,avg_ttl=0\r\n";
+      "# Replication\r\nrole:slave\r\nmaster_host:10.0.0.9\r\nmaster_port:6379\r\nmaster_link_status:up\r\nslave_repl_offset:42\r\n\r\n# Keyspace\r\ndb0:keys=7,expires=1,avg_ttl=0\r\n";
     assert.equal(parseInfo(info).get("role"), "slave");
     const view = nodeView(ANSWER, info);
     assert.deepEqual([view.keys, view.inSync, view.offset], [7, true, 42]);
+    assert.deepEqual(view.masterAt, { ip: "10.0.0.9", port: 6379 });
+    assert.equal(nodeView(ANSWER, "role:master\r\n").masterAt, undefined);
     assert.deepEqual(
       [nodeView(ANSWER, "role:master\r\n").keys, nodeView(ANSWER, "role:master\r\n").inSync],
       [0, false],

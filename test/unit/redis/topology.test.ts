@@ -277,6 +277,49 @@ describe("the plan of the Redis keeper", () => {
     }
   });
 
+  it("tells a replica again of a master whose new address it has by hearsay alone", () => {
+    const desired: Desired = { masters: MASTERS, spread: false };
+    const model = new RedisModel(MASTERS, NODES, 1);
+    run(model, desired);
+    const replica = model.nodes.find((one) => one.masterId !== undefined)!;
+    const master = model.live(replica.masterId)!;
+    const former = master.address;
+    model.restart(model.nodes.indexOf(master));
+    // What gossip does to the table of a replica that has given the master up: nothing reaches replication.
+    replica.table.get(master.id)!.address = master.address;
+    model.settle();
+    assert.equal(replica.masterAt, former, "it asks at the old address for ever");
+    const look = plan(desired, { nodes: model.observe(), settled: true });
+    assert.deepEqual(look.actions, [
+      {
+        kind: "replicate",
+        at: replica.name,
+        masterId: master.id,
+        cause: `${replica.name} looks for its master ${master.name} at ${former.ip}:6379, and it is at ${master.address.ip}:6379`,
+      },
+    ]);
+    run(model, desired);
+    assert.deepEqual(model.flaws(false), []);
+    assert.deepEqual(plan(desired, { nodes: model.observe(), settled: true }), { actions: [], problems: [] });
+  });
+
+  it("leaves a replica alone that has followed its master, whose master is away, or is not known at its address", () => {
+    const desired: Desired = { masters: MASTERS, spread: false };
+    const model = new RedisModel(MASTERS, NODES, 1);
+    run(model, desired);
+    const replica = model.nodes.find((one) => one.masterId !== undefined)!;
+    const master = model.live(replica.masterId)!;
+    const kinds = () => plan(desired, { nodes: model.observe(), settled: false }).actions.map(({ kind }) => kind);
+    assert.deepEqual(kinds(), []);
+    replica.masterAt = { ...master.address, ip: "10.0.0.250" };
+    assert.deepEqual(kinds(), ["replicate"]);
+    // Its table is behind too: first they are introduced, and nothing but that.
+    model.restart(model.nodes.indexOf(master));
+    assert.ok(!kinds().includes("replicate"));
+    model.kill(model.nodes.indexOf(master));
+    assert.ok(!kinds().includes("replicate"));
+  });
+
   it("gives a lost shard out anew once its dead owner is forgotten by a person", () => {
     const desired: Desired = { masters: MASTERS, spread: false };
     const model = new RedisModel(MASTERS, NODES, 1);
