@@ -70,6 +70,18 @@ function run(model: RedisModel, desired: Desired, rounds = ROUNDS): number {
   return rounds;
 }
 
+const DESIRED: Desired = { masters: MASTERS, spread: false };
+
+/** A sound cluster, formed from nothing. */
+function formed(): RedisModel {
+  const model = new RedisModel(MASTERS, NODES, 1);
+  run(model, DESIRED);
+  return model;
+}
+
+const kindsOf = (model: RedisModel, settled = true) =>
+  plan(DESIRED, { nodes: model.observe(), settled }).actions.map(({ kind }) => kind);
+
 const problemsOf = (model: RedisModel, desired: Desired) =>
   plan(desired, { nodes: model.observe(), settled: true }).problems.map(({ kind }) => kind);
 
@@ -211,26 +223,23 @@ describe("the plan of the Redis keeper", () => {
   });
 
   it("takes a copied volume for what it is", () => {
-    const model = new RedisModel(MASTERS, NODES, 1);
-    run(model, { masters: MASTERS, spread: false });
+    const model = formed();
     model.nodes[1]!.id = model.nodes[0]!.id;
-    const result = plan({ masters: MASTERS, spread: false }, { nodes: model.observe(), settled: true });
+    const result = plan(DESIRED, { nodes: model.observe(), settled: true });
     assert.deepEqual([result.actions, result.problems.map(({ kind }) => kind)], [[], ["same-id"]]);
   });
 
   it("lets a replica take over without a vote only where the majority of masters lost their volumes", () => {
-    const desired: Desired = { masters: MASTERS, spread: false };
-    const model = new RedisModel(MASTERS, NODES, 1);
-    run(model, desired);
+    const model = formed();
     const masters = model.nodes.flatMap((one, i) => (one.slots.length > 0 ? [i] : []));
-    const kinds = () => plan(desired, { nodes: model.observe(), settled: true }).actions.map(({ kind }) => kind);
+    const kinds = () => kindsOf(model);
 
     model.restart(masters[0]!, { wipe: true });
     model.settle({ elections: false });
     assert.ok(kinds().length > 0);
     assert.ok(!kinds().includes("takeover"), "the other two elect");
     model.settle();
-    run(model, desired);
+    run(model, DESIRED);
     masters.splice(0, 3, ...model.nodes.flatMap((one, i) => (one.slots.length > 0 ? [i] : [])));
 
     masters.slice(0, 2).forEach((i) => model.kill(i));
@@ -242,23 +251,19 @@ describe("the plan of the Redis keeper", () => {
       kinds().filter((kind) => kind === "takeover"),
       ["takeover"],
     );
-    run(model, desired);
+    run(model, DESIRED);
     assert.deepEqual(model.flaws(false), []);
   });
 
   it("heals an epoch that others mistook, so that the replica can be elected", () => {
-    const desired: Desired = { masters: MASTERS, spread: false };
     const masterOf = (model: RedisModel) => model.nodes.findIndex((one) => one.slots.length > 0);
-    const kinds = (model: RedisModel) =>
-      plan(desired, { nodes: model.observe(), settled: true }).actions.map(({ kind }) => kind);
     for (const healed of [true, false]) {
-      const model = new RedisModel(MASTERS, NODES, 1);
-      run(model, desired);
+      const model = formed();
       const master = masterOf(model);
       model.nodes.forEach((one, i) => one.slots.length > 0 && i !== master && model.mistake(i, master));
-      assert.deepEqual(kinds(model), ["bump"]);
+      assert.deepEqual(kindsOf(model), ["bump"]);
       if (healed) {
-        run(model, desired);
+        run(model, DESIRED);
         model.kill(master);
         model.settle();
         assert.ok(
@@ -270,17 +275,15 @@ describe("the plan of the Redis keeper", () => {
       // Its volume is lost before anything could be healed: nobody would ever vote for the replica.
       model.restart(master, { wipe: true });
       model.settle();
-      assert.ok(kinds(model).includes("takeover"));
-      run(model, desired);
+      assert.ok(kindsOf(model).includes("takeover"));
+      run(model, DESIRED);
       assert.deepEqual(model.flaws(false), []);
       assert.equal(model.lost, false);
     }
   });
 
   it("tells a replica again of a master whose new address it has by hearsay alone", () => {
-    const desired: Desired = { masters: MASTERS, spread: false };
-    const model = new RedisModel(MASTERS, NODES, 1);
-    run(model, desired);
+    const model = formed();
     const replica = model.nodes.find((one) => one.masterId !== undefined)!;
     const master = model.live(replica.masterId)!;
     const former = master.address;
@@ -289,7 +292,7 @@ describe("the plan of the Redis keeper", () => {
     replica.table.get(master.id)!.address = master.address;
     model.settle();
     assert.equal(replica.masterAt, former, "it asks at the old address for ever");
-    const look = plan(desired, { nodes: model.observe(), settled: true });
+    const look = plan(DESIRED, { nodes: model.observe(), settled: true });
     assert.deepEqual(look.actions, [
       {
         kind: "replicate",
@@ -298,18 +301,16 @@ describe("the plan of the Redis keeper", () => {
         cause: `${replica.name} looks for its master ${master.name} at ${former.ip}:6379, and it is at ${master.address.ip}:6379`,
       },
     ]);
-    run(model, desired);
+    run(model, DESIRED);
     assert.deepEqual(model.flaws(false), []);
-    assert.deepEqual(plan(desired, { nodes: model.observe(), settled: true }), { actions: [], problems: [] });
+    assert.deepEqual(plan(DESIRED, { nodes: model.observe(), settled: true }), { actions: [], problems: [] });
   });
 
   it("leaves a replica alone that has followed its master, whose master is away, or is not known at its address", () => {
-    const desired: Desired = { masters: MASTERS, spread: false };
-    const model = new RedisModel(MASTERS, NODES, 1);
-    run(model, desired);
+    const model = formed();
     const replica = model.nodes.find((one) => one.masterId !== undefined)!;
     const master = model.live(replica.masterId)!;
-    const kinds = () => plan(desired, { nodes: model.observe(), settled: false }).actions.map(({ kind }) => kind);
+    const kinds = () => kindsOf(model, false);
     assert.deepEqual(kinds(), []);
     replica.masterAt = { ...master.address, ip: "10.0.0.250" };
     assert.deepEqual(kinds(), ["replicate"]);
@@ -321,9 +322,7 @@ describe("the plan of the Redis keeper", () => {
   });
 
   it("gives a lost shard out anew once its dead owner is forgotten by a person", () => {
-    const desired: Desired = { masters: MASTERS, spread: false };
-    const model = new RedisModel(MASTERS, NODES, 1);
-    run(model, desired);
+    const model = formed();
     const master = model.nodes.find((one) => one.slots.length > 0)!;
     const dead = master.id;
     const lost = master.slots[0]![0];
@@ -332,17 +331,17 @@ describe("the plan of the Redis keeper", () => {
     });
     // Before anyone has noticed, too, the empty nodes are kept for the lost shard.
     for (let round = 0; round < 2; round++)
-      for (const action of plan(desired, { nodes: model.observe(), settled: true }).actions) model.apply(action);
+      for (const action of plan(DESIRED, { nodes: model.observe(), settled: true }).actions) model.apply(action);
     assert.equal(model.nodes.filter((one) => one.masterId === undefined && one.slots.length === 0).length, 2);
     model.settle();
-    run(model, desired);
-    assert.deepEqual(problemsOf(model, desired), ["shard-lost"]);
+    run(model, DESIRED);
+    assert.deepEqual(problemsOf(model, DESIRED), ["shard-lost"]);
     for (const one of model.nodes) {
       one.table.delete(dead);
       one.banned.add(dead);
     }
     model.given.delete(lost);
-    run(model, desired);
+    run(model, DESIRED);
     assert.deepEqual(model.flaws(false), []);
   });
 });
